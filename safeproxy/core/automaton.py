@@ -1,0 +1,276 @@
+"""All rules in one machine: the combination of the rules' states, determinised lazily once more.
+
+A node stands for what every rule is doing; it maps each character met there to the next node and to what
+that changes. So a character costs one look-up whatever the number of rules. Rules with nothing under way do
+not appear in a node: a rule wakes when a character comes that its match could begin with.
+
+The starts of all matches under way are kept by the stream in registers, in ascending order; a rule's
+groups point into them. What lies before the first register is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from safeproxy.core.judge import Judge
+from safeproxy.core.nfa import MAX_NODES, MAX_TRIE_NODES, Classes, Nfa
+from safeproxy.core.rule import Rule, View
+from safeproxy.core.syntax import parse, width, word_list
+from safeproxy.core.threads import NEW, Behind, Bits, Event, Kind, Move, Search, State
+from safeproxy.core.views import FOLDS, folded
+from safeproxy.errors import RuleError
+
+#: Most nodes, edges and threads that are remembered; beyond, all is dropped and found anew (as RE2 does).
+MAX_COMBINED = 30_000
+MAX_EDGES = 500_000
+MAX_THREADS_KEPT = 500_000
+#: Most characters whose classes are remembered.
+MAX_CHARACTERS = 70_000
+
+# What an edge does to the registers, where it is no `Change`.
+CLEAR: Final = 1  # no match is under way any more
+BEGIN: Final = 2  # the only match under way begins at this character
+
+
+class Change(NamedTuple):
+    """What an edge does to the registers: which stay, whether one begins here, and what the rules report."""
+
+    kept: tuple[int, ...]
+    begins: bool
+    reports: tuple[tuple[int, tuple[Event, ...]], ...]
+    """Pattern index and its events, their groups given as register numbers before the character."""
+
+
+Effect = Change | int | None
+
+#: A pattern that has something under way: its index, its state, the register of each of its groups.
+Active = tuple[int, State, tuple[int, ...]]
+#: For each view, the previous character's bits in the classes that matter; None at the text's start.
+Context = tuple[tuple[bool, ...] | None, ...]
+
+
+class Pattern:
+    """One rule made ready to run in a machine. Raises RuleError when the automaton cannot run it."""
+
+    def __init__(self, rule: Rule, number: int, view: int, classes: Classes) -> None:
+        if rule.pattern is not None:
+            tree, max_nodes = parse(rule.pattern, rule.flags), MAX_NODES
+        else:
+            tree, max_nodes = word_list([folded(word, rule.view) for word in rule.words], rule.flags), MAX_TRIE_NODES
+        nfa = Nfa(tree, classes, max_nodes)
+        widest = width(tree)[1]
+        self.rule = rule
+        self.number = number
+        self.view = view
+        self.search = Search(nfa)
+        self.judge = Judge(rule)
+        self.behind_width = nfa.behind_width
+        #: Whether a match could outgrow the rule's ceiling. Invisible characters make any match longer.
+        self.may_overflow = widest is None or widest > rule.max_length or rule.view is not View.RAW
+
+
+class Node(dict[str, "tuple[Node, Effect]"]):
+    """A state of the machine. Looking up a character that was not met here yet finds its edge."""
+
+    __slots__ = ("active", "by_class", "context", "machine", "registers")
+
+    def __init__(self, machine: Machine, context: Context, active: tuple[Active, ...]) -> None:
+        self.machine = machine
+        self.context = context
+        self.active = active
+        self.by_class: dict[int, tuple[Node, Effect]] = {}
+        self.registers = 1 + max((register for _, _, registers in active for register in registers), default=-1)
+
+    def __missing__(self, char: str) -> tuple[Node, Effect]:
+        edge = self[char] = self.machine.edge(self, char)
+        return edge
+
+
+class Machine:
+    """The combined automaton of some rules, shared by all streams.
+
+    ``numbers`` are the rules' indexes in their rule set. Raises RuleError, naming the rule, when one cannot run.
+    """
+
+    def __init__(self, rules: Sequence[Rule], numbers: Sequence[int]) -> None:
+        self.views: tuple[View, ...] = tuple(dict.fromkeys(rule.view for rule in rules))
+        self._folds = tuple(FOLDS.get(view, str) for view in self.views)
+        self._classes = tuple(Classes() for _ in self.views)
+        self.patterns = [self._pattern(rule, number) for rule, number in zip(rules, numbers, strict=True)]
+        self.min_ceiling = min((p.rule.max_length for p in self.patterns if p.may_overflow), default=None)
+        self._behind_classes = tuple(
+            sorted({n for p in self.patterns if p.view == view for n in p.search.behind_classes})
+            for view in range(len(self.views))
+        )
+        self._sleepers = self._by_first_class()
+        self._listeners = [index for index, pattern in enumerate(self.patterns) if pattern.search.has_behinds]
+        self._class_of: dict[str, int] = {}
+        self._class_numbers: dict[tuple[tuple[Bits, ...], ...], int] = {}
+        self._class_bits: list[tuple[tuple[Bits, ...], ...]] = []
+        self._nodes: dict[tuple[Context, tuple[Active, ...]], Node] = {}
+        self._wakes: dict[tuple[Context, int], list[tuple[int, Move]]] = {}
+        self._edges = 0
+        self.start = self.node((None,) * len(self.views), ())
+
+    def _pattern(self, rule: Rule, number: int) -> Pattern:
+        view = self.views.index(rule.view)
+        try:
+            return Pattern(rule, number, view, self._classes[view])
+        except RuleError as error:
+            raise RuleError(f"rule {rule.id!r}: {error}") from None
+
+    def _by_first_class(self) -> tuple[dict[int, list[int]], ...]:
+        """For each view, the patterns by the classes that their matches can begin with."""
+        sleepers: tuple[dict[int, list[int]], ...] = tuple({} for _ in self.views)
+        for index, pattern in enumerate(self.patterns):
+            for number in pattern.search.first_classes:
+                sleepers[pattern.view].setdefault(number, []).append(index)
+        return sleepers
+
+    def folds(self, char: str) -> tuple[tuple[Bits, ...], ...]:
+        """For each view, the class bits of each character that ``char`` stands for."""
+        return self._class_bits[self._classify(char)]
+
+    def _classify(self, char: str) -> int:
+        number = self._class_of.get(char)
+        if number is None:
+            bits = tuple(
+                tuple(classes.members(part) for part in fold(char))
+                for fold, classes in zip(self._folds, self._classes, strict=True)
+            )
+            number = self._class_numbers.setdefault(bits, len(self._class_bits))
+            if number == len(self._class_bits):
+                self._class_bits.append(bits)
+            if len(self._class_of) > MAX_CHARACTERS:
+                self._class_of.clear()
+            self._class_of[char] = number
+        return number
+
+    def node(self, context: Context, active: tuple[Active, ...]) -> Node:
+        """The node for this combination of states."""
+        node = self._nodes.get((context, active))
+        if node is None:
+            if len(self._nodes) >= MAX_COMBINED or self._edges >= MAX_EDGES or self._has_too_many_threads():
+                self.forget()
+            node = self._nodes[(context, active)] = Node(self, context, active)
+        return node
+
+    def _has_too_many_threads(self) -> bool:
+        """Looked at now and then only: it asks every pattern."""
+        if len(self._nodes) % 256:
+            return False
+        return sum(pattern.search.threads_made for pattern in self.patterns) >= MAX_THREADS_KEPT
+
+    def forget(self) -> None:
+        """Drop what is remembered. Streams keep the node they are in and go on from it."""
+        for node in self._nodes.values():
+            node.clear()
+            node.by_class.clear()
+        self._nodes.clear()
+        self._wakes.clear()
+        self._edges = 0
+        for pattern in self.patterns:
+            pattern.search.forget()
+
+    def edge(self, node: Node, char: str) -> tuple[Node, Effect]:
+        """Where ``char`` leads from ``node`` and what it changes."""
+        self._edges += 1
+        number = self._classify(char)
+        edge = node.by_class.get(number)
+        if edge is None:
+            edge = node.by_class[number] = self._find_edge(node, number)
+        return edge
+
+    def _find_edge(self, node: Node, number: int) -> tuple[Node, Effect]:
+        folds = self._class_bits[number]
+        reports = []
+        following: list[Active] = []
+        for index, state, registers in node.active:
+            move = self.patterns[index].search.move(state, folds[self.patterns[index].view])
+            if move.events:
+                reports.append((index, tuple(_in_registers(event, registers) for event in move.events)))
+            if not move.state.idle:
+                kept = tuple(NEW if group == NEW else registers[group] for group in move.kept)
+                following.append((index, move.state, kept))
+        busy = {index for index, _, _ in node.active}
+        for index, move in self._woken(node.context, number):
+            if index in busy:
+                continue
+            if move.events:
+                reports.append((index, move.events))
+            if not move.state.idle:
+                following.append((index, move.state, move.kept))
+        return self._connect(node, self._after(node.context, folds), following, tuple(reports))
+
+    def _connect(
+        self,
+        node: Node,
+        context: Context,
+        following: list[Active],
+        reports: tuple[tuple[int, tuple[Event, ...]], ...],
+    ) -> tuple[Node, Effect]:
+        """The next node, its registers renumbered in order, and the change that leads to it."""
+        used = {register for _, _, registers in following for register in registers}
+        begins = NEW in used
+        kept = tuple(sorted(used - {NEW}))
+        renumbered = {register: place for place, register in enumerate(kept)}
+        renumbered[NEW] = len(kept)
+        active = tuple(
+            (index, state, tuple(renumbered[register] for register in registers))
+            for index, state, registers in sorted(following, key=lambda item: item[0])
+        )
+        effect: Effect = Change(kept, begins, reports)
+        if not reports and not kept:
+            effect = BEGIN if begins else CLEAR if node.registers else None
+        elif not reports and not begins and len(kept) == node.registers:
+            effect = None
+        return self.node(context, active), effect
+
+    def _after(self, context: Context, folds: tuple[tuple[Bits, ...], ...]) -> Context:
+        """The context once a character was taken; an invisible one leaves its view's as it was."""
+        return tuple(
+            tuple(parts[-1][number] for number in numbers) if parts else before
+            for before, parts, numbers in zip(context, folds, self._behind_classes, strict=True)
+        )
+
+    def _woken(self, context: Context, number: int) -> list[tuple[int, Move]]:
+        """The sleeping patterns that a character of this class starts, with their first move."""
+        woken = self._wakes.get((context, number))
+        if woken is None:
+            folds = self._class_bits[number]
+            candidates = set(self._listeners)
+            for parts, sleepers in zip(folds, self._sleepers, strict=True):
+                for class_number, indexes in sleepers.items():
+                    if any(bits[class_number] for bits in parts):
+                        candidates.update(indexes)
+            woken = []
+            for index in sorted(candidates):
+                pattern = self.patterns[index]
+                fresh = pattern.search.fresh(self._previous(context, pattern.view))
+                move = pattern.search.move(fresh, folds[pattern.view])
+                if move.events or not move.state.idle:
+                    woken.append((index, move))
+            self._wakes[(context, number)] = woken
+        return woken
+
+    def _previous(self, context: Context, view: int) -> dict[int, bool] | None:
+        bits = context[view]
+        return None if bits is None else dict(zip(self._behind_classes[view], bits, strict=True))
+
+    def fresh(self, index: int, before: str) -> State:
+        """The state of a pattern that has nothing under way after the text ``before``."""
+        pattern = self.patterns[index]
+        seen = [bits for char in before for bits in self.folds(char)[pattern.view]]
+        behinds: tuple[Behind, ...] | None = None
+        if pattern.search.has_behinds:
+            behinds = pattern.search.fresh(None).behinds
+            for bits in seen[-pattern.behind_width :]:
+                behinds = pattern.search.look_back(behinds, bits)
+        return pattern.search.fresh(seen[-1] if seen else None, behinds)
+
+
+def _in_registers(event: Event, registers: tuple[int, ...]) -> Event:
+    if event.kind is not Kind.FOUND or event.group == NEW:
+        return event
+    return event._replace(group=registers[event.group])

@@ -1,0 +1,81 @@
+"""A rule set: the rules of a deployment, compiled once and shared by all streams."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+
+from safeproxy.core.automaton import Machine
+from safeproxy.core.backtrack import BacktrackDetector, BacktrackPattern
+from safeproxy.core.detector import Detector
+from safeproxy.core.rule import Engine, Rule
+from safeproxy.core.scan import PatternDetector
+from safeproxy.events import Action, ChannelKind
+
+
+class RuleSet:
+    """The rules in order (the order decides ties only), with what is compiled from them.
+
+    Raises RuleError when a rule cannot be used, naming it and the remedy.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: tuple[Rule, ...] = tuple(rules)
+        self._machines: dict[tuple[int, ...], Machine] = {}
+        self._backtracks: dict[int, BacktrackPattern] = {}
+        for kind in ChannelKind:
+            self.acting_detectors(kind)
+            self.watching_detectors(kind)
+        self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the rules' canonical form, as hex: equal digests find and do the same."""
+        return hashlib.sha256(_canonical(self.rules)).hexdigest()
+
+    def acting_detectors(self, kind: ChannelKind) -> tuple[Detector, ...]:
+        """Fresh detectors for one channel of this kind, for the rules that change the text."""
+        return self._detectors(kind, watching=False)
+
+    def watching_detectors(self, kind: ChannelKind) -> tuple[Detector, ...]:
+        """Fresh detectors for the rules that only observe: they hold nothing and change nothing."""
+        return self._detectors(kind, watching=True)
+
+    def _detectors(self, kind: ChannelKind, *, watching: bool) -> tuple[Detector, ...]:
+        numbers = tuple(
+            number
+            for number, rule in enumerate(self.rules)
+            if rule.response and kind in rule.channels and (rule.action is Action.OBSERVE) == watching
+        )
+        beside = [number for number in numbers if self.rules[number].engine is Engine.REGEX]
+        together = tuple(number for number in numbers if self.rules[number].engine is Engine.AUTOMATON)
+        detectors: list[Detector] = [BacktrackDetector(self._backtrack(number)) for number in beside]
+        if together:
+            detectors.insert(0, PatternDetector(self._machine(together)))
+        return tuple(detectors)
+
+    def _backtrack(self, number: int) -> BacktrackPattern:
+        pattern = self._backtracks.get(number)
+        if pattern is None:
+            pattern = self._backtracks[number] = BacktrackPattern(self.rules[number], number)
+        return pattern
+
+    def _machine(self, numbers: tuple[int, ...]) -> Machine:
+        """The machine of these rules; kinds of channel with the same rules share one."""
+        machine = self._machines.get(numbers)
+        if machine is None:
+            machine = self._machines[numbers] = Machine([self.rules[number] for number in numbers], numbers)
+        return machine
+
+
+def _canonical(rules: tuple[Rule, ...]) -> bytes:
+    def plain(value: object) -> object:
+        if isinstance(value, frozenset):
+            return sorted(value)
+        raise TypeError(type(value).__name__)
+
+    forms = [dataclasses.asdict(rule) for rule in rules]
+    return json.dumps(forms, sort_keys=True, separators=(",", ":"), default=plain).encode()
