@@ -1,0 +1,1 @@
+"""The filter and its detectors: text in, decisions out. Pure."""

@@ -292,7 +292,7 @@ class StreamFilter:
         self.removed += self._base - before
 
     def _watch(self, text: str) -> None:
-        """Tell the observing detectors the original of what was decided, so that a halt hides the rest from them too."""
+        """Tell the observing detectors the original of what was decided: a halt hides the rest from them too."""
         for detector in self._watching:
             self._observe(detector.feed(text))
 

@@ -42,8 +42,8 @@ class Judge:
         text = span if self._rule.view is View.RAW else folded(span, self._rule.view)
         try:
             accepted = all(validator(text) for validator in self._validators)
-        except Exception as error:
-            # What a validator raises may quote the text: keep its type only.
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, the stream must fail closed. Its message may quote the text: keep its type only.
             raise DetectorError(f"a validator of rule {self._rule.id!r} broke: {type(error).__name__}") from None
         return score if accepted else None
 

@@ -45,6 +45,7 @@ class Classes:
         self.tests: list[Callable[[str], bool]] = []
 
     def number(self, source: str, flags: int) -> int:
+        """The class's number; a class that is new gets the next one."""
         key = (source, flags)
         number = self._numbers.get(key)
         if number is None:

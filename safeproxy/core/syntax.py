@@ -33,6 +33,8 @@ class Char:
 
 @dataclass(frozen=True, slots=True)
 class Seq:
+    """One item after the other."""
+
     items: tuple[Node, ...]
 
 
@@ -45,6 +47,8 @@ class Alt:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
+    """``least`` to ``most`` times; None for no bound. Not ``greedy``: as few as will do."""
+
     item: Node
     least: int
     most: int | None
@@ -74,6 +78,8 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
+    """A position asked for; ``flags`` tell which characters make a word."""
+
     place: Place
     flags: int
 

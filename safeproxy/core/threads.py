@@ -1,4 +1,4 @@
-"""One rule's search through a text: threads of its automaton in order of preference, determinised lazily.
+r"""One rule's search through a text: threads of its automaton in order of preference, determinised lazily.
 
 A state is an ordered list of threads, as in Pike's simulation: the first is the one a backtracking engine
 would try first. Threads are grouped by where their match starts; earlier starts come first (leftmost), and
@@ -6,7 +6,7 @@ among those of one start the order is the pattern's preference. When a thread ma
 cut; the match is *pending* while threads before it live, and *settled* when none does. So a rule finds what
 `regex.finditer` finds on the whole text, while it sees one character at a time.
 
-`\\b`, `$` and look-ahead need what comes next: such threads wait in the state. A look-ahead that is under
+`\b`, `$` and look-ahead need what comes next: such threads wait in the state. A look-ahead that is under
 way is a *duty* of its thread: a set of nodes that must, or must not, reach a match. Look-behinds are run
 all along as small automata of their own.
 
@@ -244,7 +244,7 @@ class Search:
 
     # Following nodes that take no character.
 
-    def close(
+    def close(  # noqa: C901 - one branch for each kind of node, told apart in the order of their frequency
         self,
         thread: Thread,
         previous: Previous,
