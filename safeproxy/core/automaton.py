@@ -10,6 +10,7 @@ groups point into them. What lies before the first register is settled.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -28,10 +29,6 @@ MAX_THREADS_KEPT = 500_000
 #: Most characters whose classes are remembered.
 MAX_CHARACTERS = 70_000
 
-# What an edge does to the registers, where it is no `Change`.
-CLEAR: Final = 1  # no match is under way any more
-BEGIN: Final = 2  # the only match under way begins at this character
-
 
 class Change(NamedTuple):
     """What an edge does to the registers: which stay, whether one begins here, and what the rules report."""
@@ -42,7 +39,13 @@ class Change(NamedTuple):
     """Pattern index and its events, their groups given as register numbers before the character."""
 
 
-Effect = Change | int | None
+#: No match is under way any more.
+CLEAR: Final = Change((), begins=False, reports=())
+#: The only match under way begins at this character.
+BEGIN: Final = Change((), begins=True, reports=())
+
+#: What an edge does; None where nothing changes.
+Effect = Change | None
 
 #: A pattern that has something under way: its index, its state, the register of each of its groups.
 Active = tuple[int, State, tuple[int, ...]]
@@ -98,7 +101,8 @@ class Machine:
         self._folds = tuple(FOLDS.get(view, str) for view in self.views)
         self._classes = tuple(Classes() for _ in self.views)
         self.patterns = [self._pattern(rule, number) for rule, number in zip(rules, numbers, strict=True)]
-        self.min_ceiling = min((p.rule.max_length for p in self.patterns if p.may_overflow), default=None)
+        #: Least ceiling that a match may outgrow.
+        self.ceiling = min((p.rule.max_length for p in self.patterns if p.may_overflow), default=sys.maxsize)
         self._behind_classes = tuple(
             sorted({n for p in self.patterns if p.view == view for n in p.search.behind_classes})
             for view in range(len(self.views))

@@ -20,6 +20,8 @@ from safeproxy.events import Action, ChannelKind, Finding
 
 #: A chain of overlapping findings longer than this is decided with what is known of it, in code points.
 CHAIN_CEILING = DEFAULT_MAX_LENGTH
+#: Observing rules hold nothing up, so they are told of the text in pieces of this many code points, which is cheaper.
+WATCHED_AT_ONCE = 256
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class StreamFilter:
         "_pending",
         "_rules",
         "_sole",
+        "_unwatched",
         "_watching",
         "channel",
         "halted",
@@ -97,7 +100,7 @@ class StreamFilter:
         self._rules = ruleset.rules
         self._acting: tuple[Detector, ...] = ruleset.acting_detectors(kind)
         self._watching: tuple[Detector, ...] = ruleset.watching_detectors(kind)
-        self._sole = self._acting[0] if len(self._acting) == 1 and not self._watching else None
+        self._sole = self._acting[0] if len(self._acting) == 1 else None
         self._hash_key = hash_key
         self._buffer = ""
         self._base = 0  # position of the buffer's first code point
@@ -105,6 +108,7 @@ class StreamFilter:
         self._cluster: _Cluster | None = None
         self._findings: list[Finding] = []
         self._edits: list[tuple[int, int]] = []
+        self._unwatched = ""  # what the observing detectors have not been told yet
         self.channel = channel
         self.halted = False
         self.scanned = 0
@@ -144,12 +148,16 @@ class StreamFilter:
             spans = sole.feed(text)
             if not spans and not self._pending and self._cluster is None:
                 # The common case, a clean piece: nothing to unite, hand out what is settled.
-                count = sole.frontier - self._base
+                frontier = sole.frontier
+                count = frontier - self._base
                 if count <= 0:
                     return ""
-                out = self._buffer[:count]
-                self._buffer = self._buffer[count:]
-                self._base = sole.frontier
+                buffer = self._buffer
+                self._base = frontier
+                self._buffer = buffer[count:]
+                out = buffer[:count]
+                if self._watching:
+                    self._watch(out)
                 return out
             self._add(spans)
             return self._resolve(sole.frontier, sole.frontier)
@@ -293,10 +301,17 @@ class StreamFilter:
 
     def _watch(self, text: str) -> None:
         """Tell the observing detectors the original of what was decided: a halt hides the rest from them too."""
+        self._unwatched += text
+        if len(self._unwatched) >= WATCHED_AT_ONCE:
+            self._tell_watching()
+
+    def _tell_watching(self) -> None:
+        text, self._unwatched = self._unwatched, ""
         for detector in self._watching:
             self._observe(detector.feed(text))
 
     def _finish_watching(self) -> None:
+        self._tell_watching()
         for detector in self._watching:
             self._observe(detector.finish())
 

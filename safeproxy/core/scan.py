@@ -16,7 +16,7 @@ from safeproxy.errors import DetectorError
 #: Text kept before the frontier: for context words, and for what precedes a search that begins anew.
 REACH_BACK = max(CONTEXT_REACH, 2 * MAX_LOOK) + 32
 #: The buffer is cut once it has this much to spare, so that cutting costs little per character.
-_SLACK = 4096
+_SLACK = 2048
 #: A longer piece is taken in parts, so that a ceiling is watched closely only where a match comes near it.
 _PIECE = 256
 #: Steps that searching anew may take: so many at once, and so many for each character of the text.
@@ -47,7 +47,7 @@ class PatternDetector:
         self._found: dict[int, tuple[int, int]] = {}  # pending matches by pattern
         self._spans: list[Span] = []
         self._overflows: dict[int, _Overflow] = {}
-        self._ceiling = machine.min_ceiling
+        self._ceiling = machine.ceiling
         self._reruns = 0
         self.frontier = 0
 
@@ -63,8 +63,8 @@ class PatternDetector:
             for at in range(0, len(text), _PIECE):
                 self._take(text[at : at + _PIECE])
         starts = self._starts
-        self.frontier = starts[0] if starts else self._position
-        if len(self._text) > _SLACK and self.frontier - self._offset > _SLACK // 2:
+        self.frontier = frontier = starts[0] if starts else self._position
+        if frontier - self._offset > _SLACK:
             self._cut()
         if not self._spans:
             return ()
@@ -72,21 +72,12 @@ class PatternDetector:
         return spans
 
     def _take(self, text: str) -> None:
-        if self._may_overflow(len(text)):
+        oldest = self._starts[0] if self._starts else self._position
+        if self._position + len(text) - oldest > self._ceiling or self._overflows:
             for char in text:
                 self._careful_step(char)
         else:
             self._run(text)
-
-    def _may_overflow(self, count: int) -> bool:
-        """Whether a match may reach its ceiling within the next ``count`` characters."""
-        if self._overflows:
-            return True
-        if self._ceiling is None:
-            return False
-        return count > self._ceiling or (
-            bool(self._starts) and self._position + count - self._starts[0] > self._ceiling
-        )
 
     def _run(self, text: str) -> None:
         """The hot loop: one look-up a character, and the registers where a match begins or ends."""
@@ -96,18 +87,18 @@ class PatternDetector:
         for char in text:
             node, effect = node[char]
             if effect is not None:
-                if effect == CLEAR:
+                if effect is CLEAR:
                     starts = []
-                elif effect == BEGIN:
+                elif effect is BEGIN:
                     starts = [position]
                 else:
                     before = starts
-                    starts = [before[register] for register in effect.kept]  # type: ignore[union-attr]
-                    if effect.begins:  # type: ignore[union-attr]
+                    starts = [before[register] for register in effect.kept]
+                    if effect.begins:
                         starts.append(position)
-                    if effect.reports:  # type: ignore[union-attr]
+                    if effect.reports:
                         self._node, self._starts, self._position = node, starts, position
-                        self._hear(effect.reports, before)  # type: ignore[union-attr]
+                        self._hear(effect.reports, before)
                         node, starts = self._node, self._starts
             position += 1
         self._node, self._starts, self._position = node, starts, position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -89,21 +90,21 @@ def texts(letters: str = LETTERS, most: int = 30) -> st.SearchStrategy[str]:
 
 @st.composite
 def cuttings(draw: st.DrawFn, text: str) -> list[str]:
-    """The text in pieces: by random lengths, some of them empty."""
+    """The text in pieces of random lengths, some of them empty."""
     longest = draw(st.sampled_from([1, 2, 4, 8, 40]))
+    return cut(text, longest, draw(st.integers(0, 2**16)))
+
+
+def cut(text: str, longest: int, seed: int) -> list[str]:
+    """Pieces of up to ``longest`` characters, their lengths drawn by ``seed``."""
+    chance = random.Random(seed)
     pieces = []
     at = 0
     while at < len(text):
-        length = draw(st.integers(0, longest))
+        length = chance.randint(0, longest)
         pieces.append(text[at : at + length])
         at += length
-        if not length and draw(st.booleans()):
-            length = 1
     return pieces
-
-
-def one_by_one(text: str) -> list[str]:
-    return list(text)
 
 
 def fed(feed: Callable[[str], str], finish: Callable[[], str], pieces: Iterable[str]) -> str:
