@@ -10,6 +10,7 @@ groups point into them. What lies before the first register is settled.
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -18,14 +19,16 @@ from safeproxy.core.judge import Judge
 from safeproxy.core.nfa import MAX_NODES, MAX_TRIE_NODES, Classes, Nfa
 from safeproxy.core.rule import Rule, View
 from safeproxy.core.syntax import parse, width, word_list
-from safeproxy.core.threads import NEW, Behind, Bits, Event, Kind, Move, Search, State
+from safeproxy.core.threads import MAX_THREADS, NEW, Behind, Bits, Event, Kind, Move, Search, State
 from safeproxy.core.views import FOLDS, folded
-from safeproxy.errors import RuleError
+from safeproxy.errors import DetectorError, RuleError
 
 #: Most nodes, edges and threads that are remembered; beyond, all is dropped and found anew (as RE2 does).
 MAX_COMBINED = 30_000
 MAX_EDGES = 500_000
 MAX_THREADS_KEPT = 500_000
+#: Length of the texts on which a large pattern is tried when it is loaded.
+_PROBE = 200
 #: Most characters whose classes are remembered.
 MAX_CHARACTERS = 70_000
 
@@ -69,8 +72,34 @@ class Pattern:
         self.search = Search(nfa)
         self.judge = Judge(rule)
         self.behind_width = nfa.behind_width
+        if rule.pattern is not None and len(nfa.op) > MAX_THREADS:
+            self._refuse_if_dear(classes)
         #: Whether a match could outgrow the rule's ceiling. Invisible characters make any match longer.
         self.may_overflow = widest is None or widest > rule.max_length or rule.view is not View.RAW
+
+    def _refuse_if_dear(self, classes: Classes) -> None:
+        """Try the pattern on simple texts made of its own characters; some patterns begin anew all the time."""
+        read = self.search.classes_read
+        printable = {
+            char: {number: classes.tests[number](char) for number in read} for char in map(chr, range(32, 127))
+        }
+        letters = [char for char, bits in printable.items() if any(bits.values())]
+        if not letters:
+            return
+        chance = random.Random(0)  # noqa: S311 - the same texts each time, so that a rule is always or never refused
+        texts = [letter * _PROBE for letter in letters[:: max(1, len(letters) // 4)]]
+        texts.append("".join(chance.choices(letters, k=_PROBE)))
+        try:
+            for text in texts:
+                state = self.search.fresh(None)
+                for char in text:
+                    state = self.search.move(state, (printable[char],)).state
+        except DetectorError:
+            raise RuleError(
+                f"the pattern keeps more than {MAX_THREADS} alternatives open at once on simple text; "
+                "bound its repeats more tightly, or begin it with something rarer"
+            ) from None
+        self.search.forget()
 
 
 class Node(dict[str, "tuple[Node, Effect]"]):

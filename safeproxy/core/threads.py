@@ -38,14 +38,14 @@ from safeproxy.errors import DetectorError
 #: The group of threads that start at the character of this step.
 NEW: Final = -1
 #: Most threads one rule may have at once; beyond that the rule is too dear to run.
-MAX_THREADS = 512
+MAX_THREADS = 128
 #: Longest run of invisible characters behind a match that is still told from the match.
 MAX_LAG = 64
 
 #: For each class number, whether a character is in it.
-Bits = Sequence[bool]
+Bits = Sequence[bool] | dict[int, bool]
 #: Membership of the previous character in the classes that matter; None at the start of the text.
-Previous = dict[int, bool] | Bits | None
+Previous = Bits | None
 #: Look-aheads under way: whether each is wanted, and the nodes it has reached.
 Duties = frozenset[tuple[bool, frozenset[int]]]
 NO_DUTIES: Duties = frozenset()

@@ -1,0 +1,124 @@
+"""The benchmark's clients: streams asked for through a target, and what was seen of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+from safeproxy.bench.upstream import MODEL, pieces
+from safeproxy.demo import chat
+from safeproxy.errors import SafeproxyError
+
+
+class BenchError(SafeproxyError):
+    """A measurement makes no sense, for what came back was not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The stream a client asks for: pieces of text, and the seconds between them (0: unpaced)."""
+
+    chunks: int
+    pace: float
+    script: str = "prose"
+    note: bool = True
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a client saw; times are `time.monotonic`."""
+
+    run: str
+    asked: float
+    first_byte: float | None = None
+    received: list[tuple[float, int]] = field(default_factory=list)
+    """Whenever text arrived: the time, and the characters so far."""
+    text: list[str] = field(default_factory=list)
+    finish: str | None = None
+    left: float | None = None
+    """When the client left of its own will."""
+
+
+def open_session() -> ClientSession:
+    """A session without limits; to be used as a context manager."""
+    return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=None, sock_read=60))
+
+
+async def stream(
+    session: ClientSession, base: str, wish: Wish, *, leave_after: int | None = None, read: bool = True
+) -> Seen:
+    """Ask for one stream and read it to its end, or leave it after so many characters.
+
+    With ``read`` false the bytes are only counted as having come, so that the client costs little.
+    """
+    seen = Seen(run=uuid.uuid4().hex, asked=time.monotonic())
+    metadata = {
+        "run": seen.run,
+        "chunks": str(wish.chunks),
+        "pace": str(wish.pace),
+        "script": wish.script,
+        "note": "1" if wish.note else "0",
+    }
+    body = {"model": MODEL, "stream": True, "metadata": metadata, "messages": [{"role": "user", "content": "Go on."}]}
+    async with session.post(base + chat.PATH, json=body, headers={"Authorization": "Bearer none"}) as answer:
+        if answer.status != 200:
+            raise BenchError(f"the target answered {answer.status}: {(await answer.text())[:200]}")
+        if not read:
+            await _skim(answer.content.iter_any())
+            return seen
+        reader, characters = chat.EventReader(), 0
+        async for data in answer.content.iter_any():
+            now = time.monotonic()
+            seen.first_byte = seen.first_byte or now
+            before = characters
+            for event in reader.feed(data):
+                text = chat.content(event)
+                seen.text.append(text)
+                characters += len(text)
+                seen.finish = chat.finish_reason(event) or seen.finish
+            if characters > before:
+                seen.received.append((now, characters))
+            if leave_after is not None and characters >= leave_after:
+                seen.left = time.monotonic()
+                answer.close()
+                return seen
+    return seen
+
+
+async def _skim(arriving: AsyncIterator[bytes]) -> None:
+    """Read to the end; BenchError if the answer did not end as it should."""
+    tail = b""
+    async for data in arriving:
+        tail = (tail + data)[-len(chat.DONE) :]
+    if tail != chat.DONE:
+        raise BenchError("a stream broke off before its end")
+
+
+async def many(base: str, wish: Wish, streams: int, *, read: bool = True) -> list[Seen]:
+    """So many streams at once, started evenly over one pace so that their chunks do not come in step.
+
+    Raises BenchError when a text that was read is not the text that was sent.
+    """
+
+    async def one(session: ClientSession, number: int) -> Seen:
+        await asyncio.sleep(wish.pace * number / streams)
+        return await stream(session, base, wish, read=read)
+
+    async with open_session() as session:
+        all_seen = await asyncio.gather(*(one(session, number) for number in range(streams)))
+    if read:
+        check_clean(all_seen, wish)
+    return all_seen
+
+
+def check_clean(all_seen: Sequence[Seen], wish: Wish) -> None:
+    """Clean prose must arrive as it was sent; BenchError if it does not."""
+    sent = "".join(pieces(wish.script, wish.chunks))
+    for seen in all_seen:
+        if "".join(seen.text) != sent or seen.finish != "stop":
+            raise BenchError("clean prose did not arrive as it was sent: the figures would mean nothing")

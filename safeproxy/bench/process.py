@@ -1,0 +1,202 @@
+"""The bench's servers as processes of their own, so that each one's CPU and memory can be told apart.
+
+A child listens on a free loopback port and answers one-word commands, a line each way over its standard input and
+output. It ends when its input is closed, so it cannot outlive its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from aiohttp import web
+
+import safeproxy
+from safeproxy.bench.load import BenchError
+from safeproxy.bench.rules import HASH_KEY
+
+#: Longest line between parent and child: the notes of some hundred streams.
+_LINE_LIMIT = 256 * 2**20
+#: Where ``python -m safeproxy...`` finds the package, installed or in a checkout.
+PACKAGE_PARENT = Path(safeproxy.__file__).resolve().parent.parent
+_START_SECONDS = 120.0
+_END_SECONDS = 15.0
+
+
+class Child:
+    """The parent's handle on a child; a context manager that ends the child."""
+
+    def __init__(self, role: str, **settings: Any) -> None:
+        self.role = role
+        self._settings = settings
+        self.base = ""
+        """The origin it serves, once it runs."""
+
+    async def __aenter__(self) -> Self:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "safeproxy.bench.process",
+            self.role,
+            json.dumps(self._settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._errors,
+            cwd=PACKAGE_PARENT,
+            limit=_LINE_LIMIT,
+        )
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                self.base = (await self._read())["origin"]
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    @property
+    def _pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
+        """To the child and from it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout
+
+    async def ask(self, command: str) -> dict[str, Any]:
+        """Send a command and give the answer; BenchError if the child has died."""
+        self._pipes[0].write(command.encode() + b"\n")
+        return await self._read()
+
+    async def _read(self) -> dict[str, Any]:
+        line = await self._pipes[1].readline()
+        if not line:
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise BenchError(f"the {self.role} process died: {said[-1] if said else 'it said nothing'}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def _end(self) -> None:
+        process = self._process
+        self._pipes[0].close()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self._errors.close()
+
+
+def usage() -> dict[str, float]:
+    """The CPU time of this process in seconds, and its memory now and at its peak in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    now, highest = _memory() or (peak, peak)
+    return {"cpu": time.process_time(), "memory": now, "peak": highest}
+
+
+def _memory() -> tuple[int, int] | None:
+    """Bytes of memory held now and at the peak, or None where the system does not say so in ``/proc``.
+
+    On Linux the peak that getrusage gives is no use here: it starts from that of the process one was forked from.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    sizes = {
+        name: int(value.split()[0])
+        for name, _, value in (line.partition(":") for line in status.splitlines())
+        if name in ("VmRSS", "VmHWM")
+    }
+    return sizes["VmRSS"] * 1024, sizes["VmHWM"] * 1024
+
+
+Commands = dict[str, Callable[[], dict[str, Any]]]
+Role = Callable[..., tuple[AbstractAsyncContextManager[str], Commands]]
+"""Given its settings: the server, whose context gives its origin, and the commands it answers."""
+
+
+@asynccontextmanager
+async def _plain(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+def _upstream() -> tuple[AbstractAsyncContextManager[str], Commands]:
+    from safeproxy.bench.upstream import Upstream
+
+    upstream = Upstream()
+    return _plain(upstream.app), {"notes": upstream.take_notes, "closed": upstream.take_closed}
+
+
+def _relay(upstream: str) -> tuple[AbstractAsyncContextManager[str], Commands]:
+    from safeproxy.bench.relay import create_relay
+
+    return _plain(create_relay(upstream)), {}
+
+
+def _proxy(upstream: str, rules: list[str], audit: str) -> tuple[AbstractAsyncContextManager[str], Commands]:
+    """As `safeproxy serve` does it."""
+    from safeproxy.shell.app import create_app
+    from safeproxy.shell.serve import running, settle_memory
+    from safeproxy.shell.settings import Settings
+
+    paths = tuple(Path(path) for path in rules)
+    app = create_app(Settings(upstream=upstream, rules=paths, audit=Path(audit), hash_key=HASH_KEY.decode()))
+    settle_memory()
+    return running(app, "127.0.0.1", 0), {}
+
+
+_ROLES: dict[str, Role] = {"upstream": _upstream, "relay": _relay, "proxy": _proxy}
+
+
+async def _serve(role: str, settings: dict[str, Any], answers: BinaryIO) -> None:
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value).encode() + b"\n")
+        answers.flush()
+
+    server, commands = _ROLES[role](**settings)
+    commands["usage"] = usage
+    async with server as origin:
+        answer({"origin": origin})
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            answer(commands[line.decode().strip()]())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """As `safeproxy serve` chooses, but without importing the proxy, whose memory is not the relay's."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def main() -> None:
+    """Run one server: the role and its settings (JSON) are the arguments."""
+    # Whatever the server's libraries print goes to standard error: standard output is the line to the parent.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(sys.argv[1], json.loads(sys.argv[2]), answers))
+
+
+if __name__ == "__main__":
+    main()

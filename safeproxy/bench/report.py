@@ -1,0 +1,230 @@
+"""The report: what must be reached, what was measured, and the details, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Results = Mapping[str, Any]
+"""The figures by section; a section that was not run is missing. Times in seconds, memory in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that must be reached. ``measured`` is None where nothing was measured."""
+
+    what: str
+    unit: str
+    least: float
+    aim: float
+    measured: float | None
+
+    @property
+    def verdict(self) -> str:
+        """``aim``, ``reached``, ``MISSED``, or a dash."""
+        if self.measured is None:
+            return "-"
+        return "aim" if self.measured <= self.aim else "reached" if self.measured <= self.least else "MISSED"
+
+    def form(self) -> dict[str, str | float | None]:
+        """The row for machines."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def _get(results: Results, *path: str) -> Any:
+    """The figure at this path, or None if it was not measured."""
+    value: Any = results
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return value * factor if value is not None else None
+
+
+def _extra(value: float | None, base: float | None) -> float | None:
+    return value - base if value is not None and base is not None else None
+
+
+def rows(results: Results) -> list[Row]:
+    """The rows of the table that decides, from the figures of one run."""
+    busy = "50 paced"
+    cpu = {
+        name: _get(results, "streams", busy, name, "cpu_per_chunk")
+        for name in ("relay", "30 rules", "shipped", "1000 rules")
+    }
+    hold = [_get(results, "filter", "hold", "token-like", key) for key in ("mean", "p99")]
+    first = [_get(results, "first_token", name, "first_byte", "p50") for name in ("shipped", "relay")]
+    closing = [_get(results, "closing", name, "p99") for name in ("client left, halting", "halt")]
+    megabytes = 2**-20
+    return [
+        Row("characters leaked, all cuttings of all samples", "", 0, 0, _get(results, "leaks", "leaked")),
+        Row(
+            "CPU per chunk against the relay, shipped rules, 50 streams",
+            "x",
+            2.0,
+            1.3,
+            _ratio(cpu["shipped"], cpu["relay"]),
+        ),
+        Row(
+            "filter alone, 4-character chunk, 1,000 rules",
+            "us",
+            5,
+            1.5,
+            _scaled(_get(results, "filter", "chunk_seconds", "1000 rules"), 1e6),
+        ),
+        Row("CPU per chunk, 1,000 rules against 30", "x", 1.5, 1.1, _ratio(cpu["1000 rules"], cpu["30 rules"])),
+        Row("hold on clean prose, mean", "characters", 6, 4.7, hold[0]),
+        Row("hold on clean prose, p99", "characters", 24, 16, hold[1]),
+        Row("first byte later than the relay's, 1 stream, p50", "ms", 2, 0.3, _scaled(_extra(first[0], first[1]), 1e3)),
+        Row(
+            "memory growth over many long streams",
+            "MB",
+            8,
+            4,
+            _scaled(_get(results, "memory", "shipped", "growth"), megabytes),
+        ),
+        Row("upstream closed after the client left, p99", "ms", 200, 20, _scaled(closing[0], 1e3)),
+        Row("upstream closed after a halt, p99", "ms", 200, 20, _scaled(closing[1], 1e3)),
+        Row("scan of 1 MB, the whole command", "s", 2, 0.3, _get(results, "filter", "scan_megabyte_seconds")),
+    ]
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns: the first to the left, the others to the right."""
+    widths = [max(len(row[n]) for row in (header, *lines)) for n in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if n == 0 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (width + 1) + ("-" if n == 0 else ":") for n, width in enumerate(widths)) + "|"
+    return "\n".join([line(header), rule, *(line(cells) for cells in lines)])
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three significant digits with the unit; a dash for None."""
+    if value is None:
+        return "-"
+    text = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{text} {unit}".strip() if unit != "x" else text + "x"
+
+
+def text(results: Results) -> str:
+    """The whole report as Markdown."""
+    machine = results["machine"]
+    where = f"Python {machine['python']}, {machine['system']}, {machine['processors']} processors"
+    parts = [
+        f"{where}, event loop {machine['loop']}, {machine['rules']} shipped rules, {machine['seconds']:.0f} s",
+        table(
+            ("must reach", "at least", "aim", "measured", "verdict"),
+            [
+                (r.what, number(r.least, r.unit), number(r.aim, r.unit), number(r.measured, r.unit), r.verdict)
+                for r in rows(results)
+            ],
+        ),
+    ]
+    for section, render in _DETAILS.items():
+        if section in results:
+            parts.append(render(results[section]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _filter_details(figures: Results) -> str:
+    per_chunk = [(name, number(seconds * 1e6, "us")) for name, seconds in figures["chunk_seconds"].items()]
+    holds = [
+        (f"pieces: {cut}", *(number(hold[key]) for key in ("mean", "p95", "p99", "max")))
+        for cut, hold in figures["hold"].items()
+    ]
+    megabyte = f"1 MB of prose through the filter alone: {number(figures['filter_megabyte_seconds'], 's')}"
+    return "\n\n".join(
+        [
+            table(("filter alone, warm", "per 4-character chunk"), per_chunk),
+            table(("characters held on clean prose", "mean", "p95", "p99", "max"), holds),
+            megabyte,
+        ]
+    )
+
+
+def _stream_details(figures: Results) -> str:
+    lines = []
+    for shape, targets in figures.items():
+        base = _get(targets, "relay", "cpu_per_chunk")
+        for name, one in targets.items():
+            cpu = one.get("cpu_per_chunk")
+            delays = (one.get(key) for key in ("word_delay_p50", "word_delay_p99", "transit_p50", "transit_p99"))
+            lines.append(
+                (
+                    f"{shape}, {name}",
+                    number(_scaled(cpu, 1e6), "us"),
+                    number(_ratio(cpu, base), "x"),
+                    *(number(_scaled(delay, 1e3), "ms") for delay in delays),
+                )
+            )
+    header = ("streams, target", "CPU/chunk", "to relay", "word p50", "word p99", "way p50", "way p99")
+    note = (
+        "word: from a piece's sending to its last character's arrival, the wait for text that decides it included; "
+        "way: without that wait."
+    )
+    return table(header, lines) + "\n\n" + note
+
+
+def _first_token_details(figures: Results) -> str:
+    lines = [
+        (name, *(number(one[kind][key] * 1e3, "ms") for kind in ("first_byte", "first_text") for key in ("p50", "p95")))
+        for name, one in figures.items()
+    ]
+    header = ("1 stream, pieces 20 ms apart", "first byte p50", "p95", "first text p50", "p95")
+    return table(header, lines)
+
+
+def _memory_details(figures: Results) -> str:
+    lines = [
+        (
+            name,
+            number(one["idle"] / 2**20, "MB"),
+            number(one["per_stream"] / 2**10, "kB"),
+            number(one["peak"] / 2**20, "MB"),
+            number(one["growth"] / 2**20, "MB"),
+            number(one["cpu_per_chunk"] * 1e6, "us"),
+        )
+        for name, one in figures.items()
+    ]
+    return table(("memory", "idle", "per open stream", "peak", "growth, long streams", "CPU/chunk, unpaced"), lines)
+
+
+def _closing_details(figures: Results) -> str:
+    lines = [(name, *(number(one[key] * 1e3, "ms") for key in ("p50", "p99", "max"))) for name, one in figures.items()]
+    return table(("upstream closed after", "p50", "p99", "max"), lines)
+
+
+def _leak_details(figures: Results) -> str:
+    lines = [
+        (channel, *(number(one[key]) for key in ("cuttings", "leaked", "differing")))
+        for channel, one in figures["channels"].items()
+    ]
+    bad = "".join(f"\n- {name}" for name in figures["bad_samples"])
+    return table(
+        (f"leak test, {figures['samples']} samples", "cuttings", "characters leaked", "texts that differ"), lines
+    ) + (f"\n\nSamples with a fault:{bad}" if bad else "")
+
+
+_DETAILS = {
+    "filter": _filter_details,
+    "streams": _stream_details,
+    "first_token": _first_token_details,
+    "memory": _memory_details,
+    "closing": _closing_details,
+    "leaks": _leak_details,
+}

@@ -1,0 +1,139 @@
+"""The whole benchmark: which sections there are, in what order, with which processes."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safeproxy import rulesets
+from safeproxy.bench import filtering, leaks, measure, streams
+from safeproxy.bench import rules as bench_rules
+from safeproxy.bench.process import Child
+from safeproxy.bench.streams import DIRECT, RELAY, Target
+from safeproxy.core.rule import Rule
+from safeproxy.core.ruleset import RuleSet
+from safeproxy.shell.serve import loop_factory
+
+SECTIONS = ("filter", "streams", "first_token", "memory", "closing", "leaks")
+#: Rule sets by name; the shipped rules as they are, the others made of them.
+SIZES = {"30 rules": 30, "shipped": None, "200 rules": 200, "1000 rules": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be run."""
+
+    sections: Sequence[str] = SECTIONS
+    streams: Sequence[int] = (1, 50, 200)
+    quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _RuleFiles:
+    """The rule sets as rules and as the files that the proxies load."""
+
+    rules: dict[str, list[Rule]]
+    paths: dict[str, list[Path]]
+    halting: list[Path]
+    """The shipped rules and the one that halts."""
+
+
+def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run the plan; give the figures by section. ``say`` is told what is going on.
+
+    Raises RuleError when the shipped rules cannot be loaded, and BenchError when a figure would mean nothing.
+    """
+    started = time.monotonic()
+    loaded = rulesets.load_with_sources([rulesets.SHIPPED])
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="safeproxy-bench-") as folder:
+        files = _write_rules(Path(folder), loaded.ruleset.rules, quick=plan.quick)
+        if "filter" in plan.sections:
+            say("filter: time per chunk, hold, a megabyte")
+            sets = {name: RuleSet(rules) for name, rules in files.rules.items()}
+            results["filter"] = filtering.measure(sets, passes=3 if plan.quick else 10)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_network(plan, files, Path(folder), results, say))
+    if "leaks" in plan.sections:
+        say("leaks: every cutting of the shipped rules' samples, in every channel")
+        results["leaks"] = leaks.leak_test_in_processes([rulesets.SHIPPED], every=10 if plan.quick else 1).form()
+    results["machine"] = {
+        **measure.machine(),
+        "loop": loop_factory().__module__.partition(".")[0],
+        "rules": len(loaded.ruleset.rules),
+        "seconds": time.monotonic() - started,
+    }
+    return results
+
+
+def _write_rules(folder: Path, shipped: Sequence[Rule], *, quick: bool) -> _RuleFiles:
+    sizes = {name: size for name, size in SIZES.items() if not (quick and size == 200)}
+    sets = {name: bench_rules.of_size(shipped, size or len(shipped)) for name, size in sizes.items()}
+    paths = {}
+    for name, rules in sets.items():
+        path = folder / f"{name.replace(' ', '-')}.yaml"
+        bench_rules.write(rules, path)
+        paths[name] = [path]
+    paths["shipped"] = [rulesets.SHIPPED]
+    halt = folder / "halt.yaml"
+    bench_rules.write([bench_rules.HALT_RULE], halt)
+    return _RuleFiles(sets, paths, [rulesets.SHIPPED, halt])
+
+
+async def _network(
+    plan: Plan, files: _RuleFiles, folder: Path, results: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    """The sections that need an upstream; each proxy has an audit folder of its own."""
+    quick = plan.quick
+    async with Child("upstream") as upstream:
+        direct = Target(DIRECT, upstream.base)
+
+        @asynccontextmanager
+        async def proxy(name: str, paths: Sequence[Path]) -> AsyncIterator[Target]:
+            audit = tempfile.mkdtemp(dir=folder)
+            settings = {"upstream": upstream.base, "rules": [str(path) for path in paths], "audit": audit}
+            async with Child("proxy", **settings) as child:
+                yield Target(name, child.base, child)
+
+        @asynccontextmanager
+        async def relay() -> AsyncIterator[Target]:
+            async with Child("relay", upstream=upstream.base) as child:
+                yield Target(RELAY, child.base, child)
+
+        if {"streams", "first_token"} & set(plan.sections):
+            async with AsyncExitStack() as stack:
+                wanted = list(files.paths) if "streams" in plan.sections else ["shipped"]
+                say("starting the proxies with: " + ", ".join(wanted))
+                opening = [relay(), *(proxy(name, files.paths[name]) for name in wanted)]
+                started = await asyncio.gather(*(stack.enter_async_context(one) for one in opening))
+                targets = [direct, *started]
+                few = [target for target in targets if target.name in (DIRECT, RELAY, "shipped")]
+                if "first_token" in plan.sections:
+                    say("first token: one stream at a time")
+                    results["first_token"] = await streams.measure_first_token(few, requests=15 if quick else 40)
+                if "streams" in plan.sections:
+                    shapes = streams.shapes(plan.streams, quick=quick)
+                    say("streams: " + ", ".join(shape.name for shape in shapes))
+                    results["streams"] = {
+                        shape.name: await streams.measure_shape(upstream, targets if shape.all_rules else few, shape)
+                        for shape in shapes
+                    }
+        if "memory" in plan.sections:
+            chunks = 2_000 if quick else 10_000
+            say(f"memory: 50 streams of {chunks:,} chunks")
+            results["memory"] = {}
+            for opened in (relay(), proxy("shipped", files.paths["shipped"])):
+                async with opened as target:
+                    figures = await streams.measure_memory(target, streams=50, chunks=chunks, open_streams=200)
+                    results["memory"][target.name] = figures
+        if "closing" in plan.sections:
+            say("closing: clients that leave, and halts")
+            async with relay() as naive, proxy("halting", files.halting) as halting:
+                both = {RELAY: naive, "halting": halting}
+                results["closing"] = await streams.measure_closing(upstream, both, times=20 if quick else 100)

@@ -1,0 +1,1 @@
+"""The audit trail: the records' format and their writer."""

@@ -1,0 +1,1 @@
+"""Those who are told what happened and cannot change it."""

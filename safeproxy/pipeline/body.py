@@ -1,0 +1,154 @@
+"""An answer that is not streamed: the whole body is judged before any byte of it leaves."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from safeproxy.core.filter import StreamFilter
+from safeproxy.errors import DetectorError
+from safeproxy.pipeline.policy import Policy, Report, plain_reason
+from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.tokens import TokenQueue
+from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, Verdict
+from safeproxy.wire import jsontext
+from safeproxy.wire.dialect import Dialect, Mode, Reading, Slot, Tokens
+
+_UNREADABLE = "The upstream's answer could not be read."
+_BLOCKED = "Blocked by content policy (content_policy_violation)."
+
+
+class BodyPipeline:
+    """Filters one whole JSON body, whatever its status; use a new one for each."""
+
+    def __init__(self, dialect: Dialect, policy: Policy) -> None:
+        self.report = Report()
+        self._dialect = dialect
+        self._policy = policy
+        self._scanner = Scanner(policy, self.report)
+        self._changed = False
+        # Originals and edits by channel: what repeats a channel's text is compared with them.
+        self._texts: dict[str, str] = {}
+        self._edits: dict[str, list[tuple[int, int]]] = {}
+
+    def run(self, body: bytes, status: int) -> tuple[int, bytes]:
+        """The status and body to answer with.
+
+        A body in which nothing is found is given back as it is. One that is no JSON object or array becomes the API's
+        own error, with the upstream's status if that was an error, else 502.
+        """
+        self.report.events = 1
+        try:
+            value, certain = jsontext.parse(body)
+        except ValueError:
+            value, certain = None, True
+        if not isinstance(value, (dict, list)):
+            return self._unreadable(status, "malformed_body")
+        reading = self._dialect.read_body(value)
+        if len(reading.slots) + len(reading.keys) > TEXTS_LIMIT:
+            return self._unreadable(status, "too_many_texts")
+        self._changed = not certain
+        try:
+            return self._filtered(value, reading, body, status)
+        except HaltError:
+            return self._blocked(status, "content_filter")
+        except DetectorError:
+            return self._blocked(status, "detector_error")
+
+    def _unreadable(self, status: int, fault: str) -> tuple[int, bytes]:
+        self.report.fault(fault)
+        self._end("upstream_error")
+        status = status if status >= 400 else 502
+        return status, self._dialect.error_body(_UNREADABLE, status=status, code="upstream_error")
+
+    def _filtered(self, value: Any, reading: Reading, body: bytes, status: int) -> tuple[int, bytes]:
+        if rename_keys(reading.keys, self._scanner):
+            self._changed = True
+            reading = self._dialect.read_body(value)
+        self.report.note(reading)
+        for finish in reading.finishes:
+            self.report.upstream_finish[finish.choice] = plain_reason(finish.reason)
+        halted = self._slots(reading.slots)
+        if halted is not None:
+            at, why = halted
+            if status >= 400 or reading.error:
+                return self._blocked(status, why)
+            self._dialect.halt_body(value, reading.slots, at)
+            self.report.delivered_finish = dict.fromkeys(reading.opened, "content_filter")
+            self._end(why)
+        else:
+            self._companions(reading)
+            self.report.delivered_finish = dict(self.report.upstream_finish)
+            failed = status >= 400 or reading.error
+            self._end("upstream_error" if failed else next(iter(self.report.upstream_finish.values()), "stop"))
+        return status, jsontext.dump(value, ascii_only=body.isascii()) if self._changed else body
+
+    def _slots(self, slots: list[Slot]) -> tuple[int, str] | None:
+        """Filter the texts in order; where it was cut off and why, if it was."""
+        for at, slot in enumerate(slots):
+            if slot.mode is Mode.GATED:
+                continue
+            text = slot.holder[slot.key]
+            try:
+                verdict = self._scan(slot, text)
+            except DetectorError:
+                slot.holder[slot.key] = ""
+                self._changed = True
+                return at, "detector_error"
+            self._note(slot.channel, text, verdict.edits)
+            if verdict.halted or verdict.text != text:
+                slot.holder[slot.key] = verdict.text
+                self._changed = True
+            if verdict.halted:
+                return at, "content_filter"
+        return None
+
+    def _note(self, channel: str, text: str, edits: tuple[tuple[int, int], ...]) -> None:
+        before = self._texts.get(channel, "")
+        self._texts[channel] = before + text
+        shifted = [(start + len(before), end + len(before)) for start, end in edits]
+        self._edits.setdefault(channel, []).extend(shifted)
+
+    def _scan(self, slot: Slot, text: str) -> Verdict:
+        scan = self._scanner.json if slot.mode is Mode.JSON else self._scanner.whole
+        return scan(text, slot.name, slot.kind)
+
+    def _companions(self, reading: Reading) -> None:
+        """Log probabilities, audio and annotations of the texts that were changed."""
+        for slot in reading.slots:
+            if slot.mode is Mode.GATED and self._edits.get(slot.channel):
+                slot.holder[slot.key] = ""
+                self._changed = True
+        for anchor in reading.anchors:
+            if self._edits.get(anchor.channel) and anchor.holder[anchor.key]:
+                anchor.holder[anchor.key] = []
+                self._changed = True
+        for tokens in reading.tokens:
+            self._tokens(tokens)
+        if self._changed:
+            for holder, key in reading.padding:
+                holder.pop(key, None)
+
+    def _tokens(self, tokens: Tokens) -> None:
+        entries = tokens.holder[tokens.key]
+        rules, key = self._policy.rules, self._policy.hash_key
+        side = StreamFilter(rules, channel=tokens.name, kind=tokens.kind, hash_key=key)
+        queue = TokenQueue(lambda token: self._scanner.is_clean(token, tokens.name, tokens.kind), side)
+        queue.add(entries, 0, self._texts.get(tokens.channel, ""))
+        queue.finish()
+        queue.drop(self._edits.get(tokens.channel, ()))
+        kept = queue.take(sys.maxsize)
+        if kept != entries:
+            tokens.holder[tokens.key] = kept
+            self._changed = True
+
+    def _blocked(self, status: int, why: str) -> tuple[int, bytes]:
+        """The API's error in place of a body of which nothing may be shown."""
+        self._end(why)
+        status = status if status >= 400 else 502
+        return status, self._dialect.error_body(_BLOCKED, status=status, code="content_filter")
+
+    def _end(self, ended: str) -> None:
+        self.report.ended = ended
+        if ended == "detector_error":
+            self.report.fault(ended)

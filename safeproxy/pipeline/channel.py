@@ -1,0 +1,177 @@
+"""One channel of a stream: its filter, and what travels beside its text."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from safeproxy.core.filter import StreamFilter
+from safeproxy.errors import DetectorError
+from safeproxy.events import ChannelKind, Finding
+from safeproxy.pipeline.policy import Policy, Report
+from safeproxy.pipeline.tokens import TokenQueue
+from safeproxy.wire.dialect import JsonObject, Path
+from safeproxy.wire.jsontext import join_half, split_half
+from safeproxy.wire.sse import Frame
+
+
+class Channel:
+    """State of one channel; ``template`` is the event its tail is sent in, with the path to the text in it."""
+
+    __slots__ = (
+        "_filter",
+        "_half",
+        "_kept",
+        "_removed",
+        "_report",
+        "_unfiltered",
+        "choice",
+        "delivered",
+        "frame",
+        "gated",
+        "kind",
+        "name",
+        "passing",
+        "path",
+        "template",
+        "tokens",
+    )
+
+    def __init__(self, name: str, kind: ChannelKind, choice: int | None, policy: Policy, report: Report) -> None:
+        self._filter = StreamFilter(policy.rules, channel=name, kind=kind, hash_key=policy.hash_key)
+        self._half = ""
+        # A copy of the held text, should the detector break and the policy let it pass.
+        self._kept: str | None = "" if policy.on_detector_error == "pass" else None
+        self._removed = 0
+        self._report = report
+        self._unfiltered = 0
+        self.name = name
+        self.kind = kind
+        self.choice = choice
+        self.delivered = 0
+        self.passing = False
+        self.template: JsonObject = {}
+        self.path: Path = ()
+        self.frame: Frame | None = None
+        self.tokens: TokenQueue | None = None
+        self.gated: deque[tuple[int, bytes]] = deque()
+        """Position of the text they wait for, and frames that may leave after it."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing more may leave."""
+        return self._filter.halted and not self.passing
+
+    @property
+    def edited(self) -> bool:
+        """Whether any of its text was replaced."""
+        return self._filter.removed > 0
+
+    @property
+    def scanned(self) -> int:
+        """Code points that came in."""
+        return self._filter.scanned + self._unfiltered + len(self._half)
+
+    @property
+    def removed(self) -> int:
+        """Code points replaced or cut off."""
+        return self._filter.removed
+
+    @property
+    def held(self) -> int:
+        """Code points that came in and whose fate is open."""
+        return 0 if self.passing else self._filter.held + len(self._half)
+
+    @property
+    def released(self) -> int:
+        """Position before which all is decided and delivered."""
+        return self.scanned if self.passing else self._filter.released
+
+    def take_findings(self) -> list[Finding]:
+        """The findings since the last call."""
+        return self._filter.take_findings()
+
+    def feed(self, text: str) -> str:
+        """Take a delta; give what may be sent. Raises DetectorError unless the policy lets text pass then."""
+        if self._half:
+            text = join_half(self._half, text)
+            self._half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = split_half(text)
+        return self._take(text)
+
+    def finish(self) -> str:
+        """The channel's text has ended; give the rest. Raises DetectorError as `feed` does."""
+        half, self._half = self._half, ""
+        out = self._take(half) if half else ""
+        if self.passing or self._filter.halted:
+            return out
+        before = self._filter.released
+        try:
+            rest = self._filter.finish()
+        except DetectorError as error:
+            return out + self._let_pass("", error)
+        self.delivered += len(rest)
+        if self._filter.removed != self._removed:
+            self._note_edits(before)
+        return out + rest
+
+    def gate(self, frame: bytes, limit: int) -> bool:
+        """Let a frame wait for all text so far; False if more than ``limit`` bytes would wait."""
+        if sum(len(waiting) for _, waiting in self.gated) + len(frame) > limit:
+            return False
+        self.gated.append((self.scanned, frame))
+        return True
+
+    def ungate(self) -> list[bytes]:
+        """The frames that waited for text that has left; those that waited for replaced text are dropped."""
+        if self.edited:
+            self.gated.clear()
+        ready = []
+        while self.gated and self.gated[0][0] <= self.released:
+            ready.append(self.gated.popleft()[1])
+        return ready
+
+    def _take(self, text: str) -> str:
+        if self.passing:
+            self._unfiltered += len(text)
+            self.delivered += len(text)
+            return text
+        stream = self._filter
+        before = stream.released
+        try:
+            out = stream.feed(text)
+        except DetectorError as error:
+            return self._let_pass(text, error)
+        if self._kept is not None:
+            self._keep(text)
+        self.delivered += len(out)
+        if stream.removed != self._removed:
+            self._note_edits(before)
+        return out
+
+    def _keep(self, text: str) -> None:
+        assert self._kept is not None
+        held = self._filter.held
+        self._kept = (self._kept + text)[-held:] if held else ""
+
+    def _let_pass(self, text: str, error: DetectorError) -> str:
+        if self._kept is None:
+            raise error
+        self.passing = True
+        self._report.faults.append("detector_passed")
+        out, self._kept = self._kept + text, None
+        self.delivered += len(out)
+        return out
+
+    def _note_edits(self, before: int) -> None:
+        """Keep the spans just replaced for the tokens that overlap them, if there are any."""
+        gone = self._filter.removed - self._removed
+        self._removed = self._filter.removed
+        edits = self._filter.take_edits()
+        if self.tokens is None:
+            return
+        after = self._filter.released
+        if sum(min(end, after) - max(start, before) for start, end in edits if end > before) != gone:
+            # Part of a span that has no end yet: where it lies is not told, so nothing around it counts as clean.
+            edits = [(before, after)]
+        self.tokens.drop(edits)

@@ -1,0 +1,147 @@
+"""What a stream is filtered by, and what is told of it afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from safeproxy.core.ruleset import RuleSet
+from safeproxy.events import Finding
+from safeproxy.wire.dialect import Reading
+
+_TOKEN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How answers are filtered.
+
+    ``hash_key`` is needed by rules with the action ``hash``. ``on_detector_error`` says whether a detector that breaks
+    halts the answer or lets its channel pass from there on. ``max_event_bytes`` bounds one upstream event, and all
+    that is held of tool calls; more is an upstream error. ``max_channels`` bounds the channels of one answer.
+    """
+
+    rules: RuleSet
+    hash_key: bytes | None = None
+    on_detector_error: Literal["halt", "pass"] = "halt"
+    max_event_bytes: int = 16 * 2**20
+    max_channels: int = 1024
+
+
+class Counted(Protocol):
+    """What a channel counts, in code points."""
+
+    delivered: int
+
+    @property
+    def scanned(self) -> int:
+        """What came in."""
+        ...
+
+    @property
+    def removed(self) -> int:
+        """What was replaced or cut off."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """What is open."""
+        ...
+
+    def take_findings(self) -> list[Finding]:
+        """The findings since the last call."""
+        ...
+
+
+class Report:
+    """What has become of an answer so far; read it after every call of a pipeline.
+
+    Counts are code points: ``scanned == passed + removed + held``, and what was delivered is
+    ``passed + placeholders``. In a channel that passes because its detector broke, text counts as scanned and passed.
+    ``faults`` are short fixed codes. ``ended`` is None while the answer runs, then a finish reason of the API, or
+    ``content_filter``, ``upstream_error``, ``upstream_incomplete``, ``detector_error``.
+    """
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self.usage: dict[str, int] | None = None
+        self.events = 0
+        self.faults: list[str] = []
+        self.ended: str | None = None
+        self.upstream_finish: dict[int, str] = {}
+        self.delivered_finish: dict[int, str] = {}
+        self._live: dict[int, Counted] = {}
+        self._findings: list[Finding] = []
+        self._scanned = 0
+        self._removed = 0
+        self._delivered = 0
+
+    @property
+    def scanned(self) -> int:
+        """Code points read by the filters."""
+        return self._scanned + sum(channel.scanned for channel in self._live.values())
+
+    @property
+    def removed(self) -> int:
+        """Code points replaced or cut off."""
+        return self._removed + sum(channel.removed for channel in self._live.values())
+
+    @property
+    def held(self) -> int:
+        """Code points held back right now."""
+        return sum(channel.held for channel in self._live.values())
+
+    @property
+    def passed(self) -> int:
+        """Code points delivered as they came."""
+        return self.scanned - self.removed - self.held
+
+    @property
+    def placeholders(self) -> int:
+        """Code points delivered in place of others."""
+        return self._delivered + sum(channel.delivered for channel in self._live.values()) - self.passed
+
+    def take_findings(self) -> list[Finding]:
+        """The findings since the last call, in order of position within each channel."""
+        taken, self._findings = self._findings, []
+        for channel in self._live.values():
+            taken += channel.take_findings()
+        return taken
+
+    def watch(self, channel: Counted) -> None:
+        """Count a channel from now on."""
+        self._live[id(channel)] = channel
+
+    def settle(self, channel: Counted) -> None:
+        """A channel has ended; what it still holds will never leave."""
+        self._live.pop(id(channel), None)
+        self._scanned += channel.scanned
+        self._removed += channel.removed + channel.held
+        self._delivered += channel.delivered
+        self._findings += channel.take_findings()
+
+    def count(self, scanned: int, removed: int, delivered: int, findings: Iterable[Finding] = ()) -> None:
+        """Count text that stood alone."""
+        self._scanned += scanned
+        self._removed += removed
+        self._delivered += delivered
+        self._findings += findings
+
+    def fault(self, code: str) -> None:
+        """Record that something was amiss; each code once."""
+        if code not in self.faults:
+            self.faults.append(code)
+
+    def note(self, reading: Reading) -> None:
+        """Take over what the API reports of itself; never anything that may be text."""
+        if reading.model and self.model is None and _TOKEN.fullmatch(reading.model):
+            self.model = reading.model
+        if reading.usage is not None:
+            self.usage = reading.usage
+
+
+def plain_reason(reason: str) -> str:
+    """A finish reason as it may be recorded."""
+    return reason if _TOKEN.fullmatch(reason) else "other"

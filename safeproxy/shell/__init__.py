@@ -1,0 +1,1 @@
+"""The proxy itself: the only part that knows sockets, clocks and settings."""

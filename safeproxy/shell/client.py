@@ -1,0 +1,164 @@
+"""The client's side of an exchange: reading its request, writing its answer, noticing that it has left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from aiohttp import http_exceptions, web
+from multidict import CIMultiDict
+
+from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.headers import REQUEST_ID
+from safeproxy.shell.refusal import Refusal
+from safeproxy.wire.dialect import Dialect
+
+#: How often a request looks whether its client is still there, where the server does not say so, in seconds.
+WATCH_INTERVAL = 0.05
+
+_UNREADABLE = (
+    aiohttp.ClientPayloadError,
+    http_exceptions.BadHttpMessage,
+    http_exceptions.PayloadEncodingError,
+    web.RequestPayloadError,
+)
+
+
+class ClientGone(Exception):  # noqa: N818 - an event, not a fault
+    """The client has closed its connection; there is nobody left to answer."""
+
+
+def is_gone(request: web.Request) -> bool:
+    """Whether the client's connection is closed."""
+    return request.transport is None or request.transport.is_closing()
+
+
+async def read_body(request: web.Request, exchange: Exchange, limit: int) -> bytes:
+    """The whole request body, its coding undone. Raises Refusal (413, 400, 415) and ClientGone."""
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    pieces: list[bytes] = []
+    async for piece in body_pieces(request, exchange):
+        pieces.append(piece)
+        if exchange.request_bytes > limit:
+            raise _too_large(limit)
+    return b"".join(pieces)
+
+
+async def body_pieces(request: web.Request, exchange: Exchange) -> AsyncIterator[bytes]:
+    """The request body as it arrives, counted. Raises Refusal (400, 415) and ClientGone."""
+    try:
+        async for piece in request.content.iter_any():
+            exchange.request_bytes += len(piece)
+            yield piece
+    except ConnectionError:
+        raise ClientGone from None
+    except _UNREADABLE:
+        coding = request.headers.get("content-encoding")
+        if coding:
+            message = "The request body's Content-Encoding cannot be undone here; send it as gzip or plain."
+            raise Refusal(415, "unsupported_encoding", message) from None
+        raise Refusal(400, "unreadable_body", "The request body is not readable HTTP.") from None
+
+
+def model_of(body: bytes) -> str | None:
+    """The model a JSON request names, if it is JSON and names one."""
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    model = request.get("model") if isinstance(request, dict) else None
+    return model if isinstance(model, str) else None
+
+
+async def begin(request: web.Request, exchange: Exchange, response: web.StreamResponse) -> None:
+    """Send the head of the answer. Raises ClientGone."""
+    with _leaving():
+        await response.prepare(request)
+    exchange.status = response.status
+
+
+async def write(exchange: Exchange, response: web.StreamResponse, data: bytes) -> None:
+    """Send a piece of the answer, waiting while the client reads slowly. Raises ClientGone."""
+    with _leaving():
+        await response.write(data)
+    exchange.delivered_bytes += len(data)
+
+
+async def end(response: web.StreamResponse) -> None:
+    """Mark the end of the answer. Raises ClientGone."""
+    with _leaving():
+        await response.write_eof()
+
+
+async def answer(
+    request: web.Request,
+    exchange: Exchange,
+    status: int,
+    headers: CIMultiDict[str],
+    body: bytes,
+    reason: str | None = None,
+) -> web.StreamResponse:
+    """Send a whole answer, its length declared. Raises ClientGone."""
+    response = web.Response(status=status, reason=reason, headers=headers, body=body)
+    await begin(request, exchange, response)
+    await end(response)
+    if request.method != "HEAD":
+        exchange.delivered_bytes += len(body)
+    return response
+
+
+async def refuse(
+    request: web.Request, exchange: Exchange, refusal: Refusal, dialect: Dialect | None
+) -> web.StreamResponse:
+    """Answer in the proxy's own name. Raises ClientGone."""
+    exchange.ended = refusal.ended
+    headers = CIMultiDict(refusal.headers)
+    headers["Content-Type"] = "application/json"
+    headers[REQUEST_ID] = exchange.id
+    if not refusal.retry:
+        headers["x-should-retry"] = "false"
+    return await answer(request, exchange, refusal.status, headers, refusal.body(dialect))
+
+
+@contextmanager
+def watched(request: web.Request) -> Iterator[None]:
+    """Cancel the running task once the client has left."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def look() -> None:
+        if over:
+            return
+        if is_gone(request):
+            task.cancel()
+        else:
+            loop.call_later(WATCH_INTERVAL, look)
+
+    over = False
+    loop.call_later(WATCH_INTERVAL, look)
+    try:
+        yield
+    finally:
+        over = True
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError:
+        raise ClientGone from None
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(
+        413,
+        "request_too_large",
+        f"The request body is longer than {limit} bytes, the proxy's limit (setting client_max_size).",
+    )

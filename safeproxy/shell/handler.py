@@ -1,0 +1,206 @@
+"""Decides what becomes of a request: filtered, passed unfiltered, or refused; never waved through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from safeproxy.errors import ClientError
+from safeproxy.pipeline import filter_prompt
+from safeproxy.shell import client, relay
+from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.headers import body_was_decoded, request_headers, response_headers
+from safeproxy.shell.refusal import Refusal
+from safeproxy.shell.service import SERVICE, Service, audit_refusal
+from safeproxy.shell.upstream import FAULTS, send
+from safeproxy.wire.dialect import Dialect
+from safeproxy.wire.registry import dialect_for
+
+#: Methods whose answers carry no body of interest: their heads are safe on every path.
+_BODILESS = frozenset({"HEAD", "OPTIONS"})
+
+
+async def handle(request: web.Request) -> web.StreamResponse:
+    """Serve one request on any path; the only handler of the proxy."""
+    service = request.app[SERVICE]
+    path, raw_path = _relative(request)
+    exchange = Exchange(
+        observers=service.observers,
+        rules=service.policy.rules.digest,
+        client=request.remote,
+        method=request.method,
+        path=service.scrub(path),
+    )
+    task: asyncio.Task[object] | None = asyncio.current_task()
+    assert task is not None
+    service.running.add(task)
+    try:
+        with nullcontext() if service.server_cancels else client.watched(request):
+            return await _answered(service, request, exchange, path, raw_path)
+    except client.ClientGone:
+        exchange.ended = "client_cancelled"
+        return web.Response(status=499)  # nobody is left to read it; aiohttp wants something to return
+    except asyncio.CancelledError:
+        exchange.ended = "client_cancelled" if client.is_gone(request) else exchange.ended or "shutdown"
+        raise
+    finally:
+        service.running.discard(task)
+        if exchange.report is not None:
+            service.found(exchange, exchange.report.take_findings())
+        service.close(exchange)
+
+
+async def _answered(
+    service: Service, request: web.Request, exchange: Exchange, path: str, raw_path: str
+) -> web.StreamResponse:
+    """Serve the request or say why not, in the shape of the API that was asked."""
+    dialect = dialect_for(request.method, path)
+    try:
+        return await _serve(service, request, exchange, dialect, path, raw_path)
+    except Refusal as refusal:
+        return await client.refuse(request, exchange, refusal, dialect)
+    except client.ClientGone:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever breaks, the client gets an answer and the process lives
+        service.log_bug(error, exchange)
+        exchange.faults.append("internal_error")
+        if exchange.status is not None:
+            raise client.ClientGone from None  # the head has left; nothing sensible can follow it
+        sorry = Refusal(500, "internal_error", "The proxy could not handle this request.", ended="internal_error")
+        return await client.refuse(request, exchange, sorry, dialect)
+
+
+async def _serve(
+    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect | None, path: str, raw_path: str
+) -> web.StreamResponse:
+    if service.stopping:
+        raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
+    if "websocket" in request.headers.get("upgrade", "").lower():
+        message = f"WebSocket connections cannot be filtered yet, so {exchange.path} is refused; use plain HTTP."
+        raise Refusal(501, "unsupported_upgrade", message)
+    if dialect is not None:
+        return await _filtered(service, request, exchange, dialect, raw_path)
+    if service.passing.allow(request.method, path, raw_path):
+        return await _unfiltered(service, request, exchange, raw_path)
+    if request.method in _BODILESS:
+        return await _bodiless(service, request, exchange, raw_path)
+    raise Refusal(
+        501,
+        "unsupported_path",
+        f"The proxy cannot filter the answers of {request.method} {exchange.path} yet, so it refuses them. "
+        "If they carry no generated text, add the path to the setting pass_paths.",
+    )
+
+
+async def _filtered(
+    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, raw_path: str
+) -> web.StreamResponse:
+    body = await client.read_body(request, exchange, service.settings.client_max_size)
+    model = client.model_of(body)
+    exchange.model = None if model is None else service.scrub(model)
+    service.open(exchange)
+    if service.scans_prompts:
+        body = _scanned(service, exchange, dialect, body)
+    headers = request_headers(request.headers, filtered=True)
+    upstream = await _sent(service, request, exchange, raw_path, headers, body)
+    try:
+        return await _relayed(service, request, exchange, dialect, upstream)
+    finally:
+        upstream.close()
+
+
+def _scanned(service: Service, exchange: Exchange, dialect: Dialect, body: bytes) -> bytes:
+    """The prompt as the rules for requests leave it. Raises Refusal."""
+    try:
+        verdict = filter_prompt(dialect, service.policy, body)
+    except ClientError:
+        message = "The request body is not a JSON object, so the rules for prompts cannot read it."
+        raise Refusal(400, "invalid_json", message) from None
+    service.found(exchange, verdict.findings, side="request")
+    if service.unrecorded:
+        raise audit_refusal()
+    if verdict.blocked:
+        # This wording and code are what SDKs and gateways recognise as a content policy block.
+        message = "Blocked by content policy (content_policy_violation)."
+        raise Refusal(400, "content_filter", message, ended="prompt_blocked")
+    return verdict.body
+
+
+async def _relayed(
+    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, upstream: aiohttp.ClientResponse
+) -> web.StreamResponse:
+    """Choose by what the upstream says it sends, not by what the client asked for."""
+    kind = upstream.content_type if "content-type" in upstream.headers else ""
+    if upstream.status in (204, 304) or upstream.content_length == 0 or 300 <= upstream.status < 400:
+        return await relay.relay_head(request, exchange, upstream)
+    if kind == "text/event-stream":
+        return await relay.Stream(service, request, exchange, dialect, upstream).run()
+    if kind == "application/json" or kind.endswith("+json"):
+        return await relay.relay_body(service, request, exchange, dialect, upstream)
+    if upstream.status >= 400:
+        message = f"The upstream answered with status {upstream.status} and a body that is not JSON; it is withheld."
+        headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+        raise Refusal(upstream.status, "upstream_error", message, ended="upstream_error", retry=True, headers=headers)
+    message = "The upstream's answer is neither JSON nor an event stream, so it cannot be filtered; it is withheld."
+    raise Refusal(502, "upstream_content_type", message, ended="upstream_error")
+
+
+async def _unfiltered(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
+    service.open(exchange)
+    headers = request_headers(request.headers, filtered=False)
+    body = None
+    if request.can_read_body:
+        body = client.body_pieces(request, exchange)
+        if request.content_length is not None and not body_was_decoded(request.headers):
+            headers["Content-Length"] = str(request.content_length)
+    upstream = await _sent(service, request, exchange, raw_path, headers, body, decode=False)
+    try:
+        return await relay.relay_unfiltered(request, exchange, upstream)
+    finally:
+        upstream.close()
+
+
+async def _bodiless(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
+    service.open(exchange)
+    headers = request_headers(request.headers, filtered=True)
+    upstream = await _sent(service, request, exchange, raw_path, headers, None)
+    try:
+        return await relay.relay_head(request, exchange, upstream)
+    finally:
+        upstream.close()
+
+
+async def _sent(
+    service: Service,
+    request: web.Request,
+    exchange: Exchange,
+    raw_path: str,
+    headers: CIMultiDict[str],
+    body: bytes | AsyncIterator[bytes] | None,
+    *,
+    decode: bool = True,
+) -> aiohttp.ClientResponse:
+    """Send the request upstream; give the answer, its head read. Raises Refusal."""
+    url = service.origin.url(raw_path, request.rel_url.raw_query_string)
+    try:
+        upstream = await send(service.session, service.settings, request.method, url, headers, body, decode=decode)
+    except FAULTS as error:
+        refusal = relay.upstream_refusal(error)
+        exchange.faults.append(refusal.code)
+        raise refusal from None
+    exchange.upstream_status = upstream.status
+    return upstream
+
+
+def _relative(request: web.Request) -> tuple[str, str]:
+    """The path below the mount point, decoded and as it came."""
+    path = "/" + request.match_info["tail"]
+    raw = request.rel_url.raw_path
+    resource = request.match_info.route.resource
+    mount = "" if resource is None else resource.canonical.removesuffix("/{tail}")
+    return path, raw.removeprefix(mount)

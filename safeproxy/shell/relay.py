@@ -1,0 +1,231 @@
+"""Carries an answer from the upstream to the client: as a stream, as a whole body, or unfiltered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import aiohttp
+from aiohttp import web
+
+from safeproxy.pipeline import BodyPipeline, StreamPipeline
+from safeproxy.shell import client
+from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.headers import response_headers, safe_reason
+from safeproxy.shell.refusal import Refusal
+from safeproxy.shell.service import Service, audit_refusal
+from safeproxy.shell.upstream import FAULTS, fault_of
+from safeproxy.wire.dialect import Dialect
+
+#: How long a finished answer's connection may take to end, so that it can be used again, in seconds.
+_TAIL = 0.1
+#: Ends after which the upstream has nothing more to say.
+_NATURAL = frozenset({"stop", "length", "tool_calls", "function_call"})
+
+
+class Stream:
+    """One ``text/event-stream`` answer on its way through the filter.
+
+    Whatever happens after the head was sent, the client gets whole events, the API's own terminal event and a
+    clean end of the body.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        request: web.Request,
+        exchange: Exchange,
+        dialect: Dialect,
+        upstream: aiohttp.ClientResponse,
+    ) -> None:
+        self._service = service
+        self._request = request
+        self._exchange = exchange
+        self._dialect = dialect
+        self._upstream = upstream
+        self._pipeline = StreamPipeline(dialect, service.policy)
+        exchange.report = self._pipeline.report
+        self._broken_off = False
+        exchange.stream = True
+        headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+        headers["X-Accel-Buffering"] = "no"
+        self._response = web.StreamResponse(
+            status=upstream.status, reason=safe_reason(upstream.reason), headers=headers
+        )
+
+    async def run(self) -> web.StreamResponse:
+        """Carry the whole answer. Raises ClientGone."""
+        try:
+            await client.begin(self._request, self._exchange, self._response)
+            await self._pump()
+            await client.end(self._response)
+            await self._finish_upstream()
+        except asyncio.CancelledError:
+            if client.is_gone(self._request) or not self._response.prepared:
+                raise
+            await self._stop()
+            if not self._service.stopping:
+                raise
+        finally:
+            # At once, not back into the pool: what the upstream still generates costs money.
+            self._upstream.close()
+        return self._response
+
+    async def _pump(self) -> None:
+        """The hot loop: read what is there, filter it, send what is cleared."""
+        service, exchange, pipeline = self._service, self._exchange, self._pipeline
+        report, read, clock = pipeline.report, self._upstream.content.readany, time.perf_counter
+        arrived, held, last = exchange.upstream, 0, 0.0
+        while not pipeline.done:
+            try:
+                data = await read()
+            except FAULTS as error:
+                await self._send(self._fail(fault_of(error).code))
+                return
+            now = clock()
+            if data:
+                exchange.upstream_bytes += len(data)
+                arrived.at(now)
+            out = self._filter(data)
+            if held:
+                exchange.wait += held * (now - last)
+            held, last = report.held, now
+            if service.unrecorded and not (pipeline.done or self._broken_off):
+                out += self._fail("audit_unavailable", ended="audit_error")
+            if out:
+                await self._send(out)
+            if not data or self._broken_off:
+                return
+
+    def _filter(self, data: bytes) -> bytes:
+        """Feed the pipeline (no data: the upstream's body has ended), record what was found."""
+        try:
+            out = self._pipeline.feed(data) if data else self._pipeline.finish()
+            findings = self._pipeline.report.take_findings()
+            if findings:
+                self._service.found(self._exchange, findings)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, the stream ends in order
+            self._service.log_bug(error, self._exchange)
+            return self._fail("internal_error", ended="internal_error")
+        return out
+
+    def _fail(self, fault: str, *, ended: str | None = None) -> bytes:
+        """Break the answer off the way the API would; ``ended`` if it is not the upstream's fault."""
+        self._broken_off = True
+        self._exchange.faults.append(fault)
+        self._exchange.ended = ended
+        try:
+            return self._pipeline.fail(fault)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, the stream ends in order
+            self._service.log_bug(error, self._exchange)
+            self._exchange.ended = "internal_error"
+            message = "The proxy could not go on with this answer."
+            return self._dialect.encode(self._dialect.error_event(message, "internal_error"))
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self._response.write(data)
+        except ConnectionError:
+            raise client.ClientGone from None
+        self._exchange.delivered_bytes += len(data)
+        self._exchange.delivered.at(time.perf_counter())
+
+    async def _stop(self) -> None:
+        """Our own server stops in mid-answer: the client is told so, as the API would tell it."""
+        task = asyncio.current_task()
+        if task is not None and self._service.stopping:
+            task.uncancel()
+        if not (self._pipeline.done or self._broken_off):
+            await self._send(self._fail("shutdown", ended="shutdown"))
+        await client.end(self._response)
+
+    async def _finish_upstream(self) -> None:
+        """Wait a moment for the upstream's body to end, so that its connection can serve another request."""
+        if self._pipeline.report.ended not in _NATURAL or self._exchange.ended is not None:
+            return
+        content = self._upstream.content
+        with suppress(*FAULTS):
+            async with asyncio.timeout(_TAIL):
+                while await content.readany():
+                    pass
+
+
+async def relay_body(
+    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, upstream: aiohttp.ClientResponse
+) -> web.StreamResponse:
+    """Read a whole JSON answer, filter it, send it. Raises Refusal and ClientGone."""
+    body = await _read(service, exchange, upstream)
+    pipeline = BodyPipeline(dialect, service.policy)
+    exchange.report = pipeline.report
+    status, out = pipeline.run(body, upstream.status)
+    service.found(exchange, pipeline.report.take_findings())
+    if service.unrecorded:
+        raise audit_refusal()
+    headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+    reason = safe_reason(upstream.reason) if status == upstream.status else None
+    response = await client.answer(request, exchange, status, headers, out, reason)
+    exchange.delivered.at(time.perf_counter())
+    return response
+
+
+async def relay_head(request: web.Request, exchange: Exchange, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Send the head of an answer that has no body, or whose body is withheld. Raises ClientGone."""
+    exchange.ended = "no_content"
+    headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+    headers.popall("content-type", None)
+    return await client.answer(request, exchange, upstream.status, headers, b"", safe_reason(upstream.reason))
+
+
+async def relay_unfiltered(
+    request: web.Request, exchange: Exchange, upstream: aiohttp.ClientResponse
+) -> web.StreamResponse:
+    """Send an answer byte for byte as it arrives. Raises ClientGone.
+
+    If the upstream breaks off, so must the answer: a clean end would pass a part for the whole.
+    """
+    exchange.ended = "passed_unfiltered"
+    headers = response_headers(upstream.headers, filtered=False, request_id=exchange.id)
+    response = web.StreamResponse(status=upstream.status, reason=safe_reason(upstream.reason), headers=headers)
+    await client.begin(request, exchange, response)
+    while True:
+        try:
+            data = await upstream.content.readany()
+        except FAULTS as error:
+            exchange.ended = "upstream_error"
+            exchange.faults.append(fault_of(error).code)
+            if request.transport is not None:
+                request.transport.close()
+            return response
+        now = time.perf_counter()
+        if not data:
+            break
+        exchange.upstream_bytes += len(data)
+        exchange.upstream.at(now)
+        await client.write(exchange, response, data)
+        exchange.delivered.at(now)
+    await client.end(response)
+    return response
+
+
+async def _read(service: Service, exchange: Exchange, upstream: aiohttp.ClientResponse) -> bytes:
+    """The upstream's whole body, within the limit. Raises Refusal."""
+    limit = service.settings.max_body_bytes
+    pieces: list[bytes] = []
+    try:
+        async for piece in upstream.content.iter_any():
+            exchange.upstream_bytes += len(piece)
+            exchange.upstream.at(time.perf_counter())
+            pieces.append(piece)
+            if exchange.upstream_bytes > limit:
+                message = f"The upstream's answer is longer than {limit} bytes (setting max_body_bytes)."
+                raise Refusal(502, "upstream_too_large", message, ended="upstream_error")
+    except FAULTS as error:
+        raise upstream_refusal(error) from None
+    return b"".join(pieces)
+
+
+def upstream_refusal(error: BaseException) -> Refusal:
+    """The answer where the upstream failed before anything was delivered."""
+    fault = fault_of(error)
+    return Refusal(fault.status, fault.code, fault.message, ended="upstream_error", retry=True)

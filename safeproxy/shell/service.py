@@ -1,0 +1,106 @@
+"""What all requests of one application share."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from safeproxy.events import Finding
+from safeproxy.ledger.writer import AuditError, AuditWriter
+from safeproxy.observers.base import Observers
+from safeproxy.pipeline import Policy
+from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.refusal import Refusal
+from safeproxy.shell.scrub import Scrubber
+from safeproxy.shell.settings import Settings
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The settings in force and what was made of them."""
+
+    settings: Settings
+    policy: Policy
+    origin: Origin
+    passing: PassPaths
+    writer: AuditWriter
+    observers: Observers
+    log: structlog.typing.FilteringBoundLogger
+    scrub: Scrubber
+    scans_prompts: bool
+    running: set[asyncio.Task[object]] = field(default_factory=set)
+    """Tasks of the requests being served."""
+    stopping: bool = False
+    server_cancels: bool = False
+    """Whether the server cancels a handler whose client went away; if not, each request watches for it."""
+    session_: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The client session; there is one while the application runs."""
+        assert self.session_ is not None, "the application has not been started"
+        return self.session_
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether answers must stop because the audit trail cannot be written."""
+        return self.writer.failed and self.settings.on_audit_error == "halt"
+
+    def open(self, exchange: Exchange) -> None:
+        """Record that the request has arrived, before the upstream hears of it. Raises Refusal."""
+        try:
+            exchange.open()
+        except AuditError as error:
+            self.say("audit", fault=str(error))
+            if self.settings.on_audit_error == "halt":
+                raise audit_refusal() from None
+
+    def found(self, exchange: Exchange, findings: Sequence[Finding], *, side: str = "response") -> None:
+        """Record findings; where that fails `unrecorded` tells."""
+        try:
+            exchange.found(findings, side=side)
+        except AuditError as error:
+            self.say("audit", fault=str(error), request_id=exchange.id)
+
+    def close(self, exchange: Exchange) -> None:
+        """Record that the request is over. Where that fails nothing is left to stop but the next requests."""
+        served = None if exchange.report is None else exchange.report.model
+        exchange.model_served = None if served is None else self.scrub(served)
+        try:
+            exchange.close()
+        except AuditError as error:
+            self.say("audit", fault=str(error), request_id=exchange.id)
+
+    def say(self, event: str, **facts: object) -> None:
+        """Log that something is wrong with the proxy itself; a log that is broken too must not make it worse."""
+        with suppress(Exception):
+            self.log.critical(event, **facts)
+
+    def log_bug(self, error: BaseException, exchange: Exchange) -> None:
+        """Log an error of our own by kind and place; its message could hold text."""
+        frame = traceback.extract_tb(error.__traceback__)[-1:]
+        place = [f"{Path(entry.filename).name}:{entry.lineno}" for entry in frame]
+        self.say("bug", kind=type(error).__name__, place=place, request_id=exchange.id)
+
+
+def audit_refusal() -> Refusal:
+    """The answer to a request that cannot be recorded."""
+    return Refusal(
+        503,
+        "audit_unavailable",
+        "The audit trail cannot be written, so nothing can be answered now.",
+        ended="audit_error",
+        retry=True,
+    )
+
+
+SERVICE = web.AppKey("safeproxy_service", Service)

@@ -1,0 +1,215 @@
+"""What the pipeline asks of an API's dialect, and the words in which a dialect answers.
+
+A dialect reads one decoded event (or body) and says where in it text stands, to which channel that text belongs, and
+what the event closes. It changes nothing: the pipeline filters the text in place, so that all else stays as the
+upstream sent it. A dialect also writes the few frames the upstream never sent: the tail of a channel, a halt, an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from safeproxy.events import ChannelKind
+from safeproxy.wire.sse import Frame
+
+JsonObject = dict[str, Any]
+#: Keys and list positions from an event's root to a value.
+Path = tuple[str | int, ...]
+
+
+class Mode(Enum):
+    """How a place's text relates to its channel."""
+
+    DELTA = auto()
+    """A piece of a channel that other events go on with."""
+    WHOLE = auto()
+    """Text that stands alone."""
+    JSON = auto()
+    """JSON text that stands alone: what it says is found in its decoded strings."""
+    GATED = auto()
+    """No text, but it says what a channel says (audio): it leaves only once that channel's text so far has left."""
+    REPEAT = auto()
+    """A running total of what deltas bring piece by piece; it cannot be cut where they are cut, so it is emptied."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place of text: ``holder[key]``, a string, to be replaced there.
+
+    ``name`` is the channel's name in records and must never be made of upstream's words. Channels are told apart by
+    ``channel``. ``choice`` is the number of the choice the text belongs to, None when it belongs to none.
+    """
+
+    channel: str
+    name: str
+    kind: ChannelKind
+    mode: Mode
+    holder: Any
+    key: str | int
+    path: Path
+    choice: int | None = None
+
+
+@dataclass(slots=True)
+class Key:
+    """An object key that no documentation names, hence text."""
+
+    holder: JsonObject
+    key: str
+
+
+@dataclass(slots=True)
+class Finish:
+    """A choice ends with this event: ``holder[key]`` is the reason."""
+
+    choice: int
+    reason: str
+    holder: JsonObject
+    key: str
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Log probabilities of a channel's delta, one entry a token: ``holder[key]`` is the list of entries."""
+
+    channel: str
+    name: str
+    kind: ChannelKind
+    choice: int
+    holder: JsonObject
+    key: str
+
+
+@dataclass(slots=True)
+class Anchor:
+    """A list, ``holder[key]``, that points into a channel's text by position: emptied once that text was changed."""
+
+    channel: str
+    holder: JsonObject
+    key: str
+
+
+@dataclass(slots=True)
+class CallPiece:
+    """The event is a piece of one tool call and of nothing else.
+
+    ``id`` is the call's id if the piece has it. ``slots`` hold the call's texts, mode JSON or DELTA.
+    """
+
+    key: str
+    choice: int
+    id: str | None
+    slots: list[Slot]
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a dialect sees in one event."""
+
+    slots: list[Slot] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
+    tokens: list[Tokens] = field(default_factory=list)
+    anchors: list[Anchor] = field(default_factory=list)
+    finishes: list[Finish] = field(default_factory=list)
+    opened: dict[int, bool] = field(default_factory=dict)
+    """Choices that occur, and whether the event brings their role."""
+    call: CallPiece | None = None
+    constants: JsonObject = field(default_factory=dict)
+    """Plain values at the top: no news when they equal those of the event before."""
+    news: bool = False
+    """Whether it says anything besides text, roles and constants: if so it is sent even when all its text is held."""
+    padding: list[tuple[JsonObject, str]] = field(default_factory=list)
+    """Values that tell something of the text (its length, its tokens): removed when the text is changed."""
+    revealing: bool = False
+    """Whether the padding spells the text: the event passes as it came only if nothing is held before and after."""
+    error: bool = False
+    """Whether it is the API's error event, after which nothing comes."""
+    model: str | None = None
+    usage: dict[str, int] | None = None
+
+
+class Decoder(Protocol):
+    """Cuts bytes into frames; see `safeproxy.wire.sse.SseDecoder`."""
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take the next bytes; give the frames they complete. Raises UpstreamError when a frame is too large."""
+        ...
+
+    def finish(self) -> Iterator[Frame]:
+        """The stream has ended; give what was still open."""
+        ...
+
+
+class Dialect(Protocol):
+    """One API's way to say things. Pure and without state, so all streams share one."""
+
+    name: str
+
+    def decoder(self, limit: int) -> Decoder:
+        """A fresh decoder of the stream's framing; ``limit`` bounds one frame, in bytes."""
+        ...
+
+    def encode(self, data: bytes, like: Frame | None = None) -> bytes:
+        """One frame around one line of JSON, with the event name and id of ``like``."""
+        ...
+
+    def is_end(self, data: bytes) -> bool:
+        """Whether a frame's data is the stream's end marker, which is no JSON."""
+        ...
+
+    def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
+        """The event as one or more events that each carry one tool call's piece or none.
+
+        ``held(choice)`` says whether pieces of that choice's calls are being held.
+        """
+        ...
+
+    def read(self, event: JsonObject) -> Reading:
+        """What a streamed event holds. Never raises, whatever the types inside."""
+        ...
+
+    def read_body(self, body: Any) -> Reading:
+        """What a whole, not streamed body holds, every text standing alone."""
+        ...
+
+    def read_prompt(self, body: Any) -> Reading:
+        """What a request body holds."""
+        ...
+
+    def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
+        """An event of the same kind that carries nothing but the value at ``path``, and the path to it there."""
+        ...
+
+    def role_event(self, event: JsonObject, choice: int) -> JsonObject | None:
+        """An event that opens the choice as ``event`` does and says nothing; takes the role from ``event``."""
+        ...
+
+    def add_role(self, event: JsonObject) -> None:
+        """Make a text event open its choice too."""
+        ...
+
+    def attach_tokens(self, event: JsonObject, key: str, entries: list[Any]) -> None:
+        """Add log probabilities to a text event."""
+        ...
+
+    def halt(self, like: JsonObject, open_choices: dict[int, bool]) -> list[bytes]:
+        """The data of the frames that end the stream as the API's own filter would.
+
+        ``like`` is the latest event, ``open_choices`` the choices to be ended and whether each has had its role.
+        """
+        ...
+
+    def halt_body(self, body: Any, slots: list[Slot], at: int) -> None:
+        """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would."""
+        ...
+
+    def error_event(self, message: str, code: str) -> bytes:
+        """The data of the frame that reports an error in mid-stream."""
+        ...
+
+    def error_body(self, message: str, *, status: int, code: str) -> bytes:
+        """The API's own error body. ``status`` is the HTTP status it is sent with."""
+        ...

@@ -1,0 +1,789 @@
+"""The stream pipeline, rule by rule."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from safeproxy.core.filter import StreamFilter
+from safeproxy.core.rule import Rule
+from safeproxy.core.ruleset import RuleSet
+from safeproxy.errors import DetectorError
+from safeproxy.pipeline import Policy, StreamPipeline
+from tests.wire.chat import (
+    CHAT,
+    DONE,
+    EMAIL,
+    KEY,
+    NUMBER,
+    POLICY,
+    RULES,
+    Client,
+    answer,
+    call,
+    choice,
+    chunk,
+    event,
+    opening,
+    run,
+    says,
+    served,
+    sse,
+)
+
+CARD = "4111111111111111"
+
+
+def entries(*tokens: str) -> dict[str, Any]:
+    """Log probabilities for these tokens."""
+    return {"content": [{"token": t, "logprob": -1.5, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens]}
+
+
+class TestText:
+    """Text in deltas."""
+
+    def test_clean_events_pass_byte_for_byte(self) -> None:
+        """Nothing found, nothing held: the same bytes, whatever the spelling of the JSON."""
+        frames = [*answer("One, ", "two. "), b""]
+        frames.insert(2, b'data: {"choices" : [{"delta":{"content":"\\u0041. "},"index":0}]}\n\n')
+        assert run(frames)[0] == b"".join(frames)
+
+    def test_a_finding_is_replaced_across_events(self) -> None:
+        """The pieces of a span never leave, its placeholder does, the rest stays."""
+        client, pipeline = served(answer("Mail ada", "@exam", "ple.com", " now."))
+        assert client.text() == "Mail [EMAIL] now."
+        report = pipeline.report
+        assert (report.scanned, report.removed, report.passed, report.placeholders) == (25, 15, 10, 7)
+        (finding,) = report.take_findings()
+        assert (finding.channel, finding.start, finding.end) == ("choice.0.content", 5, 20)
+        assert report.take_findings() == []
+
+    def test_events_that_would_be_empty_are_dropped(self) -> None:
+        """A client gets no event for text that is held."""
+        client, _ = served(answer("ada", "@example", ".com!"))
+        assert len(client.events) == 3
+
+    def test_what_comes_with_held_text_is_sent_in_place(self) -> None:
+        """Role, usage and unknown things do not wait."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        out = Client().read(pipeline.feed(chunk({"role": "assistant", "content": "ada"})))
+        assert out.choices[0].role == "assistant"
+        assert out.text() == ""
+        out = Client().read(pipeline.feed(chunk({"content": "x"}, usage={"total_tokens": 3})))
+        assert out.events[0]["usage"] == {"total_tokens": 3}
+        assert pipeline.report.held == 4
+
+    def test_the_tail_leaves_before_the_finish(self) -> None:
+        """In an event of its own, of the same shape."""
+        out, _ = run(answer("bye"))
+        events = [json.loads(block[6:]) for block in out.decode().split("\n\n")[:-2]]
+        assert [entry["choices"][0]["delta"] for entry in events] == [
+            {"role": "assistant", "content": ""},
+            {"content": "bye"},
+            {},
+        ]
+        assert [entry["id"] for entry in events] == ["c-1"] * 3
+
+    def test_the_tail_leaves_with_a_finish_that_carries_text(self) -> None:
+        """Then the event stays as it came."""
+        frames = [opening(), chunk({"content": "bye"}, "stop"), DONE]
+        assert run(frames)[0] == b"".join(frames)
+
+    def test_tails_leave_at_the_end_marker_too(self) -> None:
+        """Channels beside the choices end with the stream."""
+        frames = [opening(), sse(event(__verbose={"content": "mine"})), chunk({}, "stop"), DONE]
+        client, _ = served(frames)
+        assert "".join(entry.get("__verbose", {}).get("content", "") for entry in client.events) == "mine"
+
+    def test_halves_of_a_character_are_joined_before_filtering(self) -> None:
+        """A surrogate pair split over two events arrives as one character, at the end as it came."""
+        frames = [opening(), b'data: {"choices":[{"index":0,"delta":{"content":"x\\ud83d"}}]}\n\n']
+        frames += [
+            b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00. \\ud83d"}}]}\n\n',
+            chunk({}, "stop"),
+            DONE,
+        ]
+        client, pipeline = served(frames)
+        assert client.text() == "x\U0001f600. \ud83d"
+        assert pipeline.report.scanned == 5
+
+    def test_line_ends_to_some_clients_are_escaped(self) -> None:
+        """U+2028 is no longer raw in what is sent."""
+        out, _ = run(
+            [opening(), sse(event(choice({"content": "a.\u2028"})), ascii_only=False), chunk({}, "stop"), DONE]
+        )
+        assert b"\\u2028" in out
+
+    def test_a_key_twice_never_passes_raw(self) -> None:
+        """The value that was filtered is the only one that is sent."""
+        secret = b'data: {"choices":[{"index":0,"delta":{"content":"ada@example.com","content":"fine. "}}]}\n\n'
+        out, _ = run([opening(), secret, chunk({}, "stop"), DONE])
+        assert b"ada" not in out
+        assert b"fine. " in out
+
+    def test_padding_goes_when_text_changes(self) -> None:
+        """It tells the length of what was there."""
+        client, _ = served(
+            [opening(), chunk({"content": "ada@example.com is"}, obfuscation="xyz"), chunk({}, "stop"), DONE]
+        )
+        assert all("obfuscation" not in entry for entry in client.events)
+
+    def test_numbers_of_tokens_go_while_anything_is_held(self) -> None:
+        """They spell the text."""
+        frames = [
+            sse(event(choice({"content": "a"}, token_ids=[5]))),
+            sse(event(choice({"content": ". "}, token_ids=[6]))),
+        ]
+        client, _ = served([opening(), *frames, chunk({}, "stop"), DONE])
+        assert all("token_ids" not in entry["choices"][0] for entry in client.events)
+        frame = sse(event(choice({"content": "1. "}, token_ids=[6])))
+        assert frame in run([opening(), frame, chunk({}, "stop"), DONE])[0]
+
+    def test_keys_are_text(self) -> None:
+        """A finding in an object's key is replaced there."""
+        client, _ = served([opening(), chunk({"surprise": {"ada@example.com": 1}}), chunk({}, "stop"), DONE])
+        assert client.events[1]["choices"][0]["delta"] == {"surprise": {"[EMAIL]": 1}}
+
+    def test_the_memory_does_not_grow_with_the_answer(self) -> None:
+        """After many events no more is kept than after few."""
+        pipeline = StreamPipeline(CHAT, Policy(RuleSet([EMAIL])))
+        frames = says("ada", "@example.com is ", "mine. ", "And ")
+        for _ in range(50):
+            for frame in frames:
+                pipeline.feed(frame)
+            pipeline.report.take_findings()
+        (channel,) = pipeline._choices[0].channels.values()
+        assert len(pipeline._shortcuts._templates) == 1
+        assert channel._filter.take_edits() == []
+
+
+class TestEnds:
+    """Finishes, missing and double ones, errors."""
+
+    def test_a_second_finish_and_later_text_are_taken_out(self) -> None:
+        """Exactly one finish for a choice, nothing after it; what else those events say passes."""
+        late = [chunk({"content": "more"}), chunk({}, "length"), chunk({"content": "x"}, usage={"total_tokens": 1})]
+        client, pipeline = served([*answer("Hi")[:-1], *late, DONE])
+        assert client.text() == "Hi"
+        assert client.choices[0].finish == "stop"
+        assert client.events[-1]["usage"] == {"total_tokens": 1}
+        assert pipeline.report.faults == ["text_after_finish", "duplicate_finish"]
+        assert pipeline.report.ended == "stop"
+
+    def test_an_end_without_finish_is_an_error(self) -> None:
+        """What is cleared leaves, then the API's error; never a silent end."""
+        client, pipeline = served([opening(), *says("Hi", " ada")])
+        assert client.text() == "Hi ada"
+        assert client.error is not None
+        assert client.error["code"] == "upstream_incomplete"
+        assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_incomplete", ["no_finish"])
+
+    def test_an_empty_stream_is_an_error(self) -> None:
+        """No choice at all is no answer."""
+        client, pipeline = served([])
+        assert client.error is not None
+        assert pipeline.report.ended == "upstream_incomplete"
+
+    def test_an_end_marker_is_not_needed(self) -> None:
+        """Some servers send none; none is added."""
+        frames = answer("Hi. ")[:-1]
+        out, pipeline = run(frames)
+        assert out == b"".join(frames)
+        assert pipeline.report.ended == "stop"
+
+    def test_an_end_marker_without_finish_is_recorded(self) -> None:
+        """It passes, but the record does not say that the answer was finished."""
+        client, pipeline = served([opening(), *says("Hi"), DONE])
+        assert client.done
+        assert client.text() == "Hi"
+        assert pipeline.report.ended == "upstream_incomplete"
+
+    def test_nothing_follows_the_end_marker(self) -> None:
+        """Trailing data is ignored."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        out = b"".join(map(pipeline.feed, [*answer("Hi. "), chunk({"content": "x"})]))
+        assert pipeline.done
+        assert out.endswith(DONE)
+        assert pipeline.feed(b"x") == pipeline.finish() == pipeline.fail("late") == b""
+
+    @pytest.mark.parametrize("bad", [b"data: {\n\n", b"data: []\n\n", b"data: hello\n\n", b"data: \xff\n\n"])
+    def test_a_frame_that_cannot_be_read_ends_the_answer(self, bad: bytes) -> None:
+        """What is cleared leaves, then an error; the frame does not."""
+        client, pipeline = served([opening(), *says("Hi"), bad, *says("more")])
+        assert client.text() == "Hi"
+        assert client.error is not None
+        assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_error", ["malformed_event"])
+
+    def test_an_upstream_that_breaks_is_reported(self) -> None:
+        """The shell says what broke; the client gets what is cleared and an error."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        out = pipeline.feed(opening()) + pipeline.feed(says("Hi")[0]) + pipeline.fail("connection_reset")
+        client = Client().read(out)
+        assert client.text() == "Hi"
+        assert client.error is not None
+        assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_error", ["connection_reset"])
+
+    def test_an_error_event_is_filtered_and_ends_the_answer(self) -> None:
+        """Its message may quote the prompt."""
+        error = {
+            "error": {"message": "No: ada@example.com", "code": 429, "metadata": {"flagged_input": "ada@example.com"}}
+        }
+        client, pipeline = served([opening(), *says("Hi"), sse(error), *says("more")])
+        assert client.text() == "Hi"
+        assert client.error == {"message": "No: [EMAIL]", "code": 429, "metadata": {"flagged_input": "[EMAIL]"}}
+        assert pipeline.report.ended == "upstream_error"
+
+    def test_an_event_that_is_too_large_ends_the_answer(self) -> None:
+        """The bound holds before it is complete."""
+        policy = Policy(RULES, max_event_bytes=1000)
+        client, pipeline = served([opening(), b"data: " + b"x" * 2000], policy)
+        assert client.error is not None
+        assert pipeline.report.faults == ["event_too_large"]
+
+    def test_too_many_channels_end_the_answer(self) -> None:
+        """State is bounded, whatever the upstream invents."""
+        policy = Policy(RULES, max_channels=20)
+        client, pipeline = served([opening(), *(chunk({f"field{n}": "x"}) for n in range(30))], policy)
+        assert client.error is not None
+        assert pipeline.report.faults == ["too_many_texts"]
+        client, _ = served([sse(event(*(choice({}, index=n) for n in range(30))))], policy)
+        assert client.error is not None
+
+    def test_counters_of_the_api_are_reported(self) -> None:
+        """Model, usage and finish reasons; only what cannot be text."""
+        _, pipeline = run([*answer("Hi")[:-1], sse(event(usage={"total_tokens": 3})), DONE])
+        report = pipeline.report
+        assert (report.model, report.usage, report.events) == ("m-1", {"total_tokens": 3}, 5)
+        assert report.upstream_finish == report.delivered_finish == {0: "stop"}
+        client, pipeline = served([opening(), chunk({}, "because of ada@example.com"), DONE])
+        assert client.choices[0].finish == "because of [EMAIL]"
+        assert pipeline.report.upstream_finish == {0: "other"}
+
+
+class TestHalt:
+    """A halt is the API's own end."""
+
+    def test_text_before_the_finding_leaves_then_the_apis_end(self) -> None:
+        """Finish `content_filter`, then the end marker, then nothing."""
+        client, pipeline = served(answer("Use s", "k-ab", "cdefgh now"))
+        assert client.text() == "Use "
+        assert client.choices[0].finish == "content_filter"
+        assert client.done
+        report = pipeline.report
+        assert (report.ended, report.upstream_finish, report.delivered_finish) == (
+            "content_filter",
+            {},
+            {0: "content_filter"},
+        )
+        assert report.passed == 4
+
+    def test_all_choices_halt(self) -> None:
+        """Each gets its own finish; what was held of the others never leaves."""
+        frames = [
+            opening(0),
+            opening(1),
+            opening(2),
+            *says("wait", index=1),
+            chunk({}, "stop", 2),
+            *says("sk-abcdefgh "),
+        ]
+        client, _ = served(frames)
+        assert {index: entry.finish for index, entry in client.choices.items()} == {
+            0: "content_filter",
+            1: "content_filter",
+            2: "stop",
+        }
+        assert client.text(index=1) == ""
+
+    def test_a_halted_choice_has_a_role(self) -> None:
+        """Some clients refuse an answer without one."""
+        client, _ = served([chunk({"role": "assistant", "content": "sk-abcdefgh "})])
+        assert client.choices[0].role == "assistant"
+        client, _ = served([sse(event(citations=["sk-abcdefgh"]))])
+        assert client.choices[0].role == "assistant"
+        assert client.choices[0].finish == "content_filter"
+
+    def test_a_finding_at_the_very_end_halts(self) -> None:
+        """The finish of the upstream does not leave then."""
+        client, _ = served(answer("Use sk-abcdefgh"))
+        assert client.text() == "Use "
+        assert client.choices[0].finish == "content_filter"
+
+    def test_a_finding_in_a_held_call_halts_without_the_call(self) -> None:
+        """Half a call would be a wrong call."""
+        frames = [
+            opening(),
+            chunk(call('{"a":"sk-', id="1", name="f")),
+            chunk(call('abcdefgh"}')),
+            chunk({}, "tool_calls"),
+            DONE,
+        ]
+        client, _ = served(frames)
+        assert client.choices[0].calls == {}
+        assert client.choices[0].finish == "content_filter"
+
+
+class TestCalls:
+    """Tool calls are held, and released whole."""
+
+    def test_a_clean_call_is_replayed_byte_for_byte(self) -> None:
+        """In the events it came in, in order, once it is complete."""
+        frames = [opening(), chunk(call("", id="1", name="f")), chunk(call('{"a":')), chunk(call('"b"}'))]
+        pipeline = StreamPipeline(CHAT, POLICY)
+        assert [pipeline.feed(frame) for frame in frames[1:]] == [b"", b"", b""]
+        assert pipeline.feed(chunk({}, "tool_calls")) == b"".join(frames[1:]) + chunk({}, "tool_calls")
+
+    def test_a_later_call_shows_the_earlier_to_be_complete(self) -> None:
+        """If its arguments are; they leave in order of their numbers."""
+        first = [chunk(call('{"a"', id="1", name="f")), chunk(call(":1}"))]
+        pipeline = StreamPipeline(CHAT, POLICY)
+        pipeline.feed(opening())
+        assert b"".join(map(pipeline.feed, first)) == b""
+        assert pipeline.feed(chunk(call("{", 1, id="2", name="g"))) == b"".join(first)
+
+    def test_interleaved_calls_leave_whole_and_in_order(self) -> None:
+        """Pieces of two calls that take turns."""
+        pieces = [call('{"a"', id="1", name="f"), call('{"b"', 1, id="2", name="g"), call(":1}"), call(":2}", 1)]
+        client, _ = served([opening(), *map(chunk, pieces), chunk({}, "tool_calls"), DONE])
+        assert [made["arguments"] for made in client.choices[0].calls.values()] == ['{"a":1}', '{"b":2}']
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ('{"to":"ada\\u0040example.com"}', {"to": "[EMAIL]"}),
+            ('{"ada@example.com":[{"x":"ada@example.com"}]}', {"[EMAIL]": [{"x": "[EMAIL]"}]}),
+            (f'{{"n":{CARD},"f":{CARD}.5,"e":"{CARD}"}}', {"n": 0, "f": 0.0, "e": "[NUMBER]"}),
+            (
+                json.dumps({"inner": json.dumps({"to": "ada@example.com", "q": '"'})}),
+                {"inner": '{"to": "[EMAIL]", "q": "\\""}'},
+            ),
+        ],
+    )
+    def test_arguments_are_judged_by_what_they_say(self, arguments: str, expected: Any) -> None:
+        """Escapes, keys, numbers and JSON in strings; the result is JSON of the same types."""
+        pieces = [chunk(call(arguments[at : at + 5])) for at in range(0, len(arguments), 5)]
+        client, _ = served([opening(), chunk(call("", id="1", name="f")), *pieces, chunk({}, "tool_calls"), DONE])
+        made = client.choices[0].calls[0]
+        assert json.loads(made["arguments"]) == expected
+        assert (made["id"], made["name"]) == ("1", "f")
+
+    def test_broken_arguments_are_filtered_as_text(self) -> None:
+        """Cut off by the length limit, say; escapes do not hide anything then, either."""
+        client, _ = served(
+            [opening(), chunk(call('{"a":"ada\\u0040example.com', id="1", name="f")), chunk({}, "length"), DONE]
+        )
+        assert client.choices[0].calls[0]["arguments"] == '{"a":"[EMAIL]"'
+
+    def test_names_and_free_input_are_text(self) -> None:
+        """A function's name, and what a custom tool is given."""
+        delta = {
+            "tool_calls": [
+                {"index": 0, "id": "1", "type": "custom", "custom": {"name": "ada@example.com", "input": "To ada"}}
+            ]
+        }
+        more = {"tool_calls": [{"index": 0, "custom": {"input": "@example.com!"}}]}
+        client, _ = served([opening(), chunk(delta), chunk(more), chunk({}, "tool_calls"), DONE])
+        assert client.events[1]["choices"][0]["delta"]["tool_calls"][0]["custom"] == {
+            "name": "[EMAIL]",
+            "input": "To [EMAIL]!",
+        }
+
+    def test_other_text_of_a_held_event_is_filtered(self) -> None:
+        """What stands beside the call in its events."""
+        piece = sse({**event(choice(call("{}", id="1", name="f"))), "provider": "ada@example.com"})
+        client, _ = served([opening(), piece, chunk({}, "tool_calls"), DONE])
+        assert client.events[1]["provider"] == "[EMAIL]"
+        both = sse({**event(choice(call("{}", id="1", name="f"))), "text": "ada@exam"})
+        client, _ = served([opening(), both, sse({**event(choice({})), "text": "ple.com"}), chunk({}, "stop"), DONE])
+        assert "".join(entry.get("text", "") for entry in client.events) == "[EMAIL]"
+        assert client.choices[0].calls[0]["arguments"] == "{}"
+
+    def test_an_unfinished_call_does_not_leave(self) -> None:
+        """When the upstream breaks off."""
+        client, _ = served([opening(), *says("Hi"), chunk(call('{"a":1}', id="1", name="f"))])
+        assert client.choices[0].calls == {}
+        assert client.text() == "Hi"
+        assert client.error is not None
+
+    def test_a_piece_after_its_call_was_released_is_taken_out(self) -> None:
+        """It would break the JSON that was sent; white space is harmless."""
+        frames = [
+            opening(),
+            chunk(call("{}", id="1", name="f")),
+            chunk(call("{", 1, id="2", name="g")),
+            chunk(call(" ")),
+        ]
+        pipeline = StreamPipeline(CHAT, POLICY)
+        for frame in frames:
+            pipeline.feed(frame)
+        assert pipeline.report.faults == []
+        assert pipeline.feed(chunk(call('{"a":1}'))) == b""
+        assert pipeline.report.faults == ["arguments_after_call"]
+
+    def test_calls_that_share_a_number_are_told_apart_by_id(self) -> None:
+        """Some servers number every call 0."""
+        frames = [
+            opening(),
+            chunk(call('{"a":1}', id="1", name="f")),
+            chunk(call('{"a":"ada@example.com"}', id="2", name="f")),
+        ]
+        out, _ = run([*frames, chunk({}, "tool_calls"), DONE])
+        assert frames[1] in out
+        assert b'{\\"a\\":\\"[EMAIL]\\"}' in out
+
+    def test_the_role_does_not_wait_when_another_choice_goes_on(self) -> None:
+        """Clients that count choices would miss the first."""
+        held = chunk({"role": "assistant", "content": None, **call("{}", id="1", name="f")})
+        pipeline = StreamPipeline(CHAT, POLICY)
+        assert pipeline.feed(held) == b""
+        client = Client().read(pipeline.feed(opening(1)))
+        assert list(client.choices) == [0, 1]
+        assert client.choices[0].role == "assistant"
+        client.read(pipeline.feed(chunk({}, "tool_calls")))
+        assert client.choices[0].calls[0]["arguments"] == "{}"
+
+    def test_pieces_of_one_shape_are_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A call of many pieces costs little, and says the same."""
+        arguments = json.dumps({"to": ["ada@example.com", "\u00e9\n"]})
+        pieces = [chunk(call(arguments[at : at + 3])) for at in range(0, len(arguments), 3)]
+        pipeline = StreamPipeline(CHAT, POLICY)
+        for frame in [opening(), chunk(call("", id="1", name="f")), pieces[0]]:
+            pipeline.feed(frame)
+        with monkeypatch.context() as patch:
+            patch.setattr("safeproxy.wire.jsontext.parse", lambda data: pytest.fail("parsed"))
+            assert b"".join(map(pipeline.feed, pieces[1:])) == b""
+        client = Client().read(pipeline.feed(chunk(call("{}", 1, id="2", name="g")) + chunk({}, "tool_calls")))
+        assert json.loads(client.choices[0].calls[0]["arguments"]) == {"to": ["[EMAIL]", "\u00e9\n"]}
+
+    def test_the_fast_path_knows_calls_of_one_number_apart(self) -> None:
+        """Pieces after another id belong to the new call."""
+        first, second = (
+            [call('{"a"', id="1", name="f"), call(":1"), call("}")],
+            [call('{"b"', id="2", name="f"), call(":2"), call("}")],
+        )
+        frames = [chunk(delta) for delta in [*first, *second]]
+        out, _ = run([opening(), *frames, chunk({}, "tool_calls"), DONE])
+        assert out == b"".join([opening(), *frames, chunk({}, "tool_calls"), DONE])
+
+    def test_calls_are_bounded(self) -> None:
+        """More than an event's bytes are not held."""
+        policy = Policy(RULES, max_event_bytes=2000)
+        client, pipeline = served([opening(), *(chunk(call("x" * 100)) for _ in range(30))], policy)
+        assert client.error is not None
+        assert pipeline.report.faults == ["call_too_large"]
+
+
+class TestCompanions:
+    """What travels beside text: log probabilities, audio, annotations, comments."""
+
+    def test_log_probabilities_leave_with_their_text(self) -> None:
+        """Each token's entry with the event that releases it, none of what was replaced."""
+        tokens = ["Mail ", "ada", "@exa", "mple.com", " now", "."]
+        frames = [sse(event(choice({"content": t}, logprobs=entries(t)))) for t in tokens]
+        pipeline = StreamPipeline(CHAT, POLICY)
+        client = Client().read(pipeline.feed(opening()))
+        for frame in frames:
+            client.read(pipeline.feed(frame))
+            assert sum(len(e["token"]) for e in client.choices[0].tokens) <= len(client.text())
+        client.read(pipeline.feed(chunk({}, "stop")) + pipeline.feed(DONE))
+        assert [e["token"] for e in client.choices[0].tokens] == ["Mail ", " now", "."]
+        assert client.text() == "Mail [EMAIL] now."
+
+    def test_tokens_that_do_not_spell_the_text_are_filtered_by_themselves(self) -> None:
+        """They might spell anything."""
+        tokens = ["ada", "@exo", "tic.com", " x"]
+        frames = [sse(event(choice({"content": "fine. "}, logprobs=entries(t)))) for t in tokens]
+        out, _ = run([opening(), *frames, chunk({}, "stop"), DONE])
+        assert b"ada" not in out
+        assert b"tic.com" not in out
+
+    def test_alternatives_are_judged_alone(self) -> None:
+        """A token that was not chosen may be a finding."""
+        entry = entries("Hi. ")
+        entry["content"][0]["top_logprobs"] = [
+            {"token": "ada@example.com", "logprob": -9.0},
+            {"token": "Ho", "logprob": -9.5},
+        ]
+        client, _ = served(
+            [opening(), sse(event(choice({"content": "Hi. "}, logprobs=entry))), chunk({}, "stop"), DONE]
+        )
+        assert client.choices[0].tokens[0]["top_logprobs"] == [{"token": "Ho", "logprob": -9.5}]
+
+    def test_bytes_of_a_token_must_be_its_bytes(self) -> None:
+        """Else they say something nobody has looked at."""
+        entry = {
+            "content": [{"token": "Hi. ", "logprob": -1.0, "bytes": list(b"ada"), "note": "ada", "top_logprobs": []}]
+        }
+        client, _ = served(
+            [opening(), sse(event(choice({"content": "Hi. "}, logprobs=entry))), chunk({}, "stop"), DONE]
+        )
+        assert client.choices[0].tokens == [{"token": "Hi. ", "logprob": -1.0, "bytes": None, "top_logprobs": []}]
+
+    def test_audio_waits_for_its_transcript(self) -> None:
+        """And leaves in its own event once the text so far has left."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        pipeline.feed(chunk({"role": "assistant", "audio": {"id": "a", "transcript": "dial"}}))
+        assert pipeline.feed(chunk({"audio": {"id": "a", "data": "QUJD"}})) == b""
+        client = Client().read(pipeline.feed(chunk({"audio": {"id": "a", "transcript": " it "}})))
+        assert [entry["choices"][0]["delta"]["audio"] for entry in client.events] == [
+            {"id": "a", "transcript": "dial it "},
+            {"id": "a", "data": "QUJD"},
+        ]
+
+    def test_audio_of_a_finding_and_all_after_it_is_dropped(self) -> None:
+        """It says what was replaced."""
+        frames = [{"transcript": "To ada@exam"}, {"data": "AAAA"}, {"transcript": "ple.com ok "}, {"data": "BBBB"}]
+        out, _ = run([opening(), *(chunk({"audio": frame}) for frame in frames), chunk({}, "stop"), DONE])
+        assert b"AAAA" not in out
+        assert b"BBBB" not in out
+        assert b"[EMAIL] ok" in out
+
+    @pytest.mark.parametrize(("text", "kept"), [("See ada@example.com now. ", 0), ("See it. ", 1)])
+    def test_annotations_go_when_the_text_they_point_into_changed(self, text: str, kept: int) -> None:
+        """Their positions would be wrong."""
+        note = {
+            "type": "url_citation",
+            "url_citation": {"start_index": 0, "end_index": 3, "title": "T", "url": "https://e.org"},
+        }
+        client, _ = served([opening(), *says(text), chunk({"annotations": [note]}), chunk({}, "stop"), DONE])
+        assert client.events[-2]["choices"][0]["delta"]["annotations"] == [note] * kept
+
+    def test_a_running_total_is_emptied(self) -> None:
+        """It shows the text before it is decided."""
+        body = event(
+            {"index": 0, "delta": {"content": "To ada"}, "message": {"content": "To ada"}, "finish_reason": None}
+        )
+        client, _ = served([opening(), sse(body), chunk({}, "stop"), DONE])
+        assert client.events[1]["choices"][0]["message"] == {"content": ""}
+
+    @pytest.mark.parametrize(
+        ("comment", "passes"),
+        [(b"keep-alive", True), (b"ada@example.com", False), (b"x" * 300, False), (b"\xff", False)],
+    )
+    def test_short_clean_comments_pass(self, comment: bytes, passes: bool) -> None:
+        """Keep-alives do, text does not."""
+        out, _ = run([b": " + comment + b"\n\n", *answer("Hi. ")])
+        assert (b": " + comment in out) is passes
+
+
+class TestBrokenDetectors:
+    """A detector that breaks."""
+
+    @pytest.fixture
+    def broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every filter breaks at the word `boom`."""
+        feed = StreamFilter.feed
+
+        def break_at_boom(stream: StreamFilter, text: str) -> str:
+            if "boom" in text:
+                stream.scanned += len(text)
+                raise DetectorError("it broke")
+            return feed(stream, text)
+
+        monkeypatch.setattr(StreamFilter, "feed", break_at_boom)
+
+    @pytest.mark.usefixtures("broken")
+    @pytest.mark.parametrize(
+        "frames", [says("a. ", "boom"), [chunk({"annotations": ["boom"]})], [chunk(call('"boom"')), chunk({}, "stop")]]
+    )
+    def test_it_halts(self, frames: list[bytes]) -> None:
+        """Anywhere, with the API's own end."""
+        client, pipeline = served([opening(), *frames])
+        assert client.choices[0].finish == "content_filter"
+        assert "boom" not in str(client.events)
+        assert pipeline.report.ended == "detector_error"
+        assert pipeline.report.faults == ["detector_error"]
+
+    @pytest.mark.usefixtures("broken")
+    def test_it_lets_pass_where_the_policy_says_so(self) -> None:
+        """The channel's text from there on, with what was held, and it is recorded."""
+        policy = Policy(RULES, on_detector_error="pass")
+        client, pipeline = served(answer("Hi ada", "boom", "@example.com", " bye"), policy)
+        assert client.text() == "Hi adaboom@example.com bye"
+        report = pipeline.report
+        assert (report.ended, report.faults) == ("stop", ["detector_passed"])
+        assert (report.scanned, report.passed) == (26, 26)
+
+
+def test_the_fast_path_gives_what_the_slow_path_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of one shape, with all sorts of strings in them."""
+    texts = [
+        "One, ",
+        "\u00e9t\u00e9",
+        '"quoted"',
+        "ada@",
+        "example.com",
+        "\\",
+        "\n",
+        " ",
+        "\U0001f600",
+        "end",
+        '","x":"y',
+        "",
+    ]
+    for ascii_only in (True, False):
+        for more in ({}, {"obfuscation": "abc"}, {"provider": "Acme"}, {"usage": None}):
+            frames = [
+                opening(),
+                *(sse(event(choice({"content": t}), **more), ascii_only=ascii_only) for t in texts * 2),
+            ]
+            frames += [chunk({}, "stop"), DONE]
+            fast, quick = run(frames)
+            with monkeypatch.context() as patch:
+                patch.setattr("safeproxy.pipeline.shortcut.Shortcuts.find", lambda self, raw: None)
+                slow, plain = run(frames)
+            assert Client().read(fast).choices == Client().read(slow).choices
+            assert quick.report.scanned == plain.report.scanned
+            assert fast == slow
+
+
+def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two events of a shape no event of it is parsed any more."""
+    pipeline = StreamPipeline(CHAT, Policy(RuleSet([EMAIL, NUMBER, KEY])))
+    for frame in [opening(), *says("One, ", "two, ")]:
+        pipeline.feed(frame)
+    monkeypatch.setattr("safeproxy.wire.jsontext.parse", lambda data: pytest.fail("parsed"))
+    assert [pipeline.feed(frame) for frame in says("three, ", "\u00e9, ")] == says("three, ", "\u00e9, ")
+
+
+class TestFastPath:
+    """What the fast path does besides passing text."""
+
+    def test_a_halt(self) -> None:
+        """Text before the finding leaves, then the API's end."""
+        client, pipeline = served([opening(), *says("One, ", "two, ", "use sk-abcdefgh now")])
+        assert client.text() == "One, two, use "
+        assert client.choices[0].finish == "content_filter"
+        assert pipeline.report.ended == "content_filter"
+
+    @pytest.mark.usefixtures("_breaks_at_boom")
+    def test_a_broken_detector(self) -> None:
+        """It halts as elsewhere."""
+        client, pipeline = served([opening(), *says("One, ", "two, ", "boom")])
+        assert client.text() == "One, two, "
+        assert pipeline.report.ended == "detector_error"
+
+    @pytest.fixture
+    def _breaks_at_boom(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        feed = StreamFilter.feed
+
+        def break_at_boom(stream: StreamFilter, text: str) -> str:
+            if text == "boom":
+                raise DetectorError("it broke")
+            return feed(stream, text)
+
+        monkeypatch.setattr(StreamFilter, "feed", break_at_boom)
+
+    def test_audio_that_waits(self) -> None:
+        """It leaves with the event that releases its text."""
+        frames = [chunk({"audio": {"transcript": text}}) for text in ("One. ", "Two. ", "x", " three. ")]
+        frames.insert(3, chunk({"audio": {"data": "QUJD"}}))
+        pipeline = StreamPipeline(CHAT, POLICY)
+        outs = [pipeline.feed(frame) for frame in frames]
+        assert outs[2] == outs[3] == b""
+        assert b"QUJD" in outs[4]
+
+    def test_a_frame_that_only_looks_alike(self) -> None:
+        """The same bytes before and after, but no single string between, is parsed."""
+        frames = [opening(), *says("One, ", "two, ")]
+        body = frames[1][len(b"data: ") : -2]
+        odd = body.replace(b"One, ", b'x","refusal":"ada@example.com')
+        client, _ = served([*frames, b"data: " + odd + b"\n\n", chunk({}, "stop"), DONE])
+        assert client.text() == "One, two, x"
+        assert client.text("refusal") == "[EMAIL]"
+
+    @pytest.mark.parametrize("middle", [b"\x01", b"\\", b"\\x", b"\xff"])
+    def test_a_string_that_is_none(self, middle: bytes) -> None:
+        """It is judged as if there were no fast path."""
+        frames = [opening(), *says("One, ", "two, ")]
+        client, pipeline = served([*frames, frames[1].replace(b"One, ", middle), chunk({}, "stop"), DONE])
+        assert client.text() == ("One, two, \ufffd" if middle == b"\xff" else "One, two, ")
+        assert pipeline.report.faults == ([] if middle == b"\xff" else ["malformed_event"])
+
+    def test_frames_that_never_repeat_are_not_learned_for_ever(self) -> None:
+        """Where each frame has another id, the trying stops."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        frames = [sse({**event(choice({"content": "a. "})), "id": f"c-{n}"}) for n in range(200)]
+        assert b"".join(map(pipeline.feed, frames)) == b"".join(frames)
+        assert len(pipeline._shortcuts._templates) <= 8
+        assert pipeline._shortcuts._skip > 10
+
+
+class TestOddities:
+    """Shapes that no server should send."""
+
+    def test_one_channel_twice_in_an_event(self) -> None:
+        """Parts of one text are one text, and its tokens span them."""
+        parts = [{"type": "text", "text": "To ada@exam"}, {"type": "text", "text": "ple.com! "}]
+        body = event(choice({"content": parts}, logprobs=entries("To ", "ada@example.com", "! ")))
+        client, _ = served([opening(), sse(body), chunk({}, "stop"), DONE])
+        sent = client.events[1]["choices"][0]
+        assert [part["text"] for part in sent["delta"]["content"]] == ["To ", "[EMAIL]! "]
+        assert [token["token"] for token in sent["logprobs"]["content"]] == ["To ", "! "]
+
+    def test_one_choice_finished_twice_in_an_event(self) -> None:
+        """Once is enough."""
+        client, pipeline = served([opening(), sse(event(choice({}, "stop"), choice({}, "stop"))), DONE])
+        assert client.choices[0].finish == "stop"
+        assert pipeline.report.faults == ["duplicate_finish"]
+
+    @pytest.mark.parametrize("index", ["0", True, -1, 10**9, 1.5, [0]])
+    def test_a_choice_without_a_proper_number(self, index: Any) -> None:
+        """Its text is filtered across events, but it is no choice."""
+        frames = [sse(event({"index": index, "delta": {"content": text}})) for text in ("To ada@exam", "ple.com! ")]
+        client, pipeline = served(frames)
+        assert "".join(entry["choices"][0]["delta"]["content"] for entry in client.events[:-1]) == "To [EMAIL]! "
+        assert pipeline.report.ended == "upstream_incomplete"
+
+    @pytest.mark.parametrize(
+        "delta",
+        [
+            None,
+            "ada@example.com",
+            ["ada@example.com"],
+            {"content": ["ada@example.com", {"thinking": ["ada@example.com"]}]},
+            {"reasoning_details": ["ada@example.com"], "thinking_blocks": "ada@example.com"},
+            {"tool_calls": ["ada@example.com", None], "function_call": "ada@example.com"},
+            {"tool_calls": {"x": "ada@example.com"}, "audio": "ada@example.com", "role": "ada@example.com x"},
+            {"obfuscation": "ada@example.com", "token_ids": ["ada@example.com"]},
+        ],
+    )
+    def test_wrong_types_are_filtered_like_anything(self, delta: Any) -> None:
+        """No crash, and nothing of the secret."""
+        client, pipeline = served([opening(), sse(event(choice(delta))), chunk({}, "stop"), DONE])
+        assert pipeline.report.ended == "stop"
+        if "obfuscation" not in (delta or ()):
+            assert "@example" not in str(client.events)
+
+    def test_late_log_probabilities_are_taken_out(self) -> None:
+        """They repeat text that does not leave."""
+        late = sse(event(choice({"content": "x"}, logprobs=entries("x")), extra=1))
+        client, _ = served([*answer("Hi. ")[:-1], late, DONE])
+        assert client.choices[0].tokens == []
+
+    def test_too_many_texts_in_one_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each costs time, so their number is bounded."""
+        monkeypatch.setattr("safeproxy.pipeline.stream.TEXTS_LIMIT", 10)
+        client, pipeline = served([opening(), sse(event(x=["a b"] * 11))])
+        assert client.error is not None
+        assert pipeline.report.faults == ["too_many_texts"]
+
+    def test_too_much_audio_is_dropped(self) -> None:
+        """What waits is bounded like an event."""
+        policy = Policy(RULES, max_event_bytes=1000)
+        frames = [chunk({"audio": {"transcript": "ada"}}), *(chunk({"audio": {"data": "A" * 600}}) for _ in range(3))]
+        out, pipeline = run([opening(), *frames, chunk({}, "stop"), DONE], policy)
+        assert out.count(b"A" * 600) == 1
+        assert pipeline.report.faults == ["audio_dropped"]
+
+    def test_tokens_of_a_span_without_end_are_dropped(self) -> None:
+        """A match that outgrows its ceiling is swallowed piece by piece, and so are its tokens."""
+        long = Rule(id="long", entity="LONG", pattern=r"<[\s\S]*?>", max_length=8)
+        texts = ["a. ", "<", *["abc"] * 6, ">", " b. "]
+        frames = [sse(event(choice({"content": text}, logprobs=entries(text)))) for text in texts]
+        out, _ = run([opening(), *frames, chunk({}, "stop"), DONE], Policy(RuleSet([long])))
+        client = Client().read(out)
+        assert client.text() == "a. [LONG] b. "
+        assert [token["token"] for token in client.choices[0].tokens] == ["a. ", " b. "]
