@@ -42,7 +42,7 @@ def test_one_code_point_is_found_once_by_one_rule() -> None:
 
 
 def test_words_are_whole_and_the_longest_wins() -> None:
-    """A space in an entry is any run of white space; \\w on either side is none of it."""
+    r"""A space in an entry is any run of white space; \w on either side is none of it."""
     words = Rule(id="w", entity="W", words=("bad", "bad word", "c++"), flags="i")
     assert spans(words, "Bad \n word, badly bad c++ xc++ bad words") == [(0, 10), (18, 21), (22, 25), (31, 34)]
 

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeproxy.core.filter import StreamFilter
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Action, ChannelKind
@@ -97,6 +98,29 @@ def test_any_cutting_and_interleaving_delivers_what_whole_texts_give(
     report = pipeline.report
     assert report.passed + report.placeholders == delivered
     assert report.scanned == report.passed + report.removed == sum(map(len, texts.values()))
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=5), max_size=8))
+def test_tokens_leave_only_for_text_that_leaves_as_it_is(deltas: list[list[str]]) -> None:
+    """Of the log probabilities exactly those arrive whose text was not replaced, in order, not before that text."""
+    pipeline = StreamPipeline(CHAT, CALM)
+    client = Client().read(pipeline.feed(opening()))
+    for tokens in deltas:
+        entries = [{"token": token, "logprob": -1.0, "bytes": None, "top_logprobs": []} for token in tokens]
+        client.read(pipeline.feed(sse(event(choice({"content": "".join(tokens)}, logprobs={"content": entries})))))
+        delivered = sum(len(entry["token"]) for entry in client.choices[0].tokens)
+        assert delivered <= pipeline.report.passed
+    client.read(pipeline.feed(sse(event(choice({}, "stop"))) + DONE))
+    stream = StreamFilter(CALM.rules)
+    tokens = [token for delta in deltas for token in delta]
+    stream.feed("".join(tokens))
+    stream.finish()
+    edits, kept, at = stream.take_edits(), [], 0
+    for token in tokens:
+        if not any(start < at + len(token) and at < end for start, end in edits):
+            kept.append(token)
+        at += len(token)
+    assert [entry["token"] for entry in client.choices[0].tokens] == kept
 
 
 @given(st.binary(max_size=200), st.lists(BETWEEN, max_size=10))

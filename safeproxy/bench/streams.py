@@ -133,6 +133,8 @@ async def measure_memory(target: Target, *, streams: int, chunks: int, open_stre
     per_stream = ((await child.ask("usage"))["memory"] - idle) / open_streams
     await running
 
+    # The buffers of so many connections grow to their size once: that is no growth over the length of a stream.
+    await load.many(target.base, Wish(chunks // 2, 0, note=False), streams, read=False)
     before = await child.ask("usage")
     running = asyncio.create_task(load.many(target.base, Wish(chunks, 0, note=False), streams, read=False))
     samples = []

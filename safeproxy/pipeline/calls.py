@@ -71,13 +71,17 @@ def _put(event: JsonObject, path: Path, value: str) -> None:
     """Set the value at the path, making objects on the way; where a list lacks the position it is left out."""
     holder: Any = event
     for step, following in pairwise(path):
-        if isinstance(holder, list) and (not isinstance(step, int) or step >= len(holder)):
-            return
         if isinstance(holder, dict) and not isinstance(holder.get(step), (dict, list)):
             holder[step] = [] if isinstance(following, int) else {}
+        if not _has_place(holder, step):
+            return
         holder = holder[step]
-    if isinstance(holder, dict) or (isinstance(path[-1], int) and path[-1] < len(holder)):
+    if _has_place(holder, path[-1]):
         holder[path[-1]] = value
+
+
+def _has_place(holder: Any, step: str | int) -> bool:
+    return isinstance(holder, dict) or (isinstance(holder, list) and isinstance(step, int) and step < len(holder))
 
 
 class Taken(Enum):

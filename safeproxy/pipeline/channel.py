@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
@@ -114,6 +115,12 @@ class Channel:
         if self._filter.removed != self._removed:
             self._note_edits(before)
         return out + rest
+
+    def expect(self, entries: list[Any], text: str) -> None:
+        """Take the log probabilities that come with the delta ``text``, which is fed next."""
+        assert self.tokens is not None
+        # A half that still waits may or may not melt into the delta: with it, the tokens do not spell the text.
+        self.tokens.add(entries, self._filter.scanned + self._unfiltered, text + self._half)
 
     def gate(self, frame: bytes, limit: int) -> bool:
         """Let a frame wait for all text so far; False if more than ``limit`` bytes would wait."""

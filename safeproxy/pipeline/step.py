@@ -41,8 +41,8 @@ class Step:
     """Whether something of it is held back, so that it need not be sent empty."""
     before: list[bytes] = field(default_factory=list)
     after: list[bytes] = field(default_factory=list)
-    fed: dict[str, tuple[Channel, int, str, Slot]] = field(default_factory=dict)
-    """By channel: where its text of this event begins, that text, and the last place of it."""
+    fed: dict[str, tuple[Channel, Slot]] = field(default_factory=dict)
+    """By channel: the last place of its text."""
     tokens: list[tuple[Tokens, Channel]] = field(default_factory=list)
     passed: list[Slot] = field(default_factory=list)
     scanned: int = 0
@@ -60,15 +60,6 @@ def put(event: Any, path: Path, value: str) -> None:
 def parted(items: list[T], apart: Callable[[T], bool]) -> tuple[list[T], list[T]]:
     """The items that are not to be set apart, and those that are."""
     return [item for item in items if not apart(item)], [item for item in items if apart(item)]
-
-
-def queue_tokens(step: Step) -> None:
-    """Let the log probabilities of the event wait for the text they repeat, which has just been fed."""
-    for tokens, channel in step.tokens:
-        fed = step.fed.get(tokens.channel)
-        start, text = (channel.scanned, "") if fed is None else fed[1:3]
-        assert channel.tokens is not None
-        channel.tokens.add(tokens.holder[tokens.key], start, text)
 
 
 def release_tokens(step: Step) -> None:

@@ -17,7 +17,7 @@ from safeproxy.pipeline.channel import Channel
 from safeproxy.pipeline.policy import Policy, Report, plain_reason
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.shortcut import Shortcuts, Template
-from safeproxy.pipeline.step import Choice, Step, parted, put, queue_tokens, release_tokens
+from safeproxy.pipeline.step import Choice, Step, parted, put, release_tokens
 from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
@@ -203,15 +203,14 @@ class StreamPipeline:
         reading = step.reading
         self._suppress(step)
         for tokens in reading.tokens:
-            self._expect_tokens(step, tokens)
+            self._queue_tokens(step, tokens)
         for slot in reading.slots:
             self._slot(step, slot)
-        queue_tokens(step)
         for finish in reading.finishes:
             self._finish_choice(step, finish)
         release_tokens(step)
         self._drop_anchors(step)
-        for channel, *_ in step.fed.values():
+        for channel, _ in step.fed.values():
             step.after += channel.ungate()
         if reading.error:
             step.before.append(self._close_channels())
@@ -322,17 +321,12 @@ class StreamPipeline:
     def _delta(self, step: Step, slot: Slot) -> None:
         text = slot.holder[slot.key]
         channel = self._channel(step, slot)
-        held, start = channel.held, channel.scanned
+        held = channel.held
         slot.holder[slot.key] = ""
         out = channel.feed(text)
         slot.holder[slot.key] = out
         step.passed.append(slot)
-        if slot.channel in step.fed:
-            _, start, earlier, _ = step.fed[slot.channel]
-            text_of_event = earlier + text
-        else:
-            text_of_event = text
-        step.fed[slot.channel] = (channel, start, text_of_event, slot)
+        step.fed[slot.channel] = (channel, slot)
         revealing = step.reading.revealing and (held or channel.held)
         if out != text or revealing:
             step.changed = step.withheld = True
@@ -380,8 +374,8 @@ class StreamPipeline:
 
     # ---- log probabilities
 
-    def _expect_tokens(self, step: Step, tokens: Tokens) -> None:
-        """Let the channel know before it is fed that its edits matter."""
+    def _queue_tokens(self, step: Step, tokens: Tokens) -> None:
+        """Let log probabilities wait for the text they repeat: before it is fed, so that no edit of it is missed."""
         channel = self._home(tokens.choice).get(tokens.channel)
         if channel is None:
             channel = self._new_channel(tokens.channel, tokens.channel, tokens.kind, tokens.choice)
@@ -390,6 +384,8 @@ class StreamPipeline:
                 self._policy.rules, channel=tokens.name, kind=tokens.kind, hash_key=self._policy.hash_key
             )
             channel.tokens = TokenQueue(lambda token: self._scanner.is_clean(token, tokens.name, tokens.kind), side)
+        slots = [s for s in step.reading.slots if s.channel == tokens.channel and s.choice == tokens.choice]
+        channel.expect(tokens.holder[tokens.key], "".join(slot.holder[slot.key] for slot in slots))
         step.tokens.append((tokens, channel))
 
     # ---- ends
@@ -417,7 +413,7 @@ class StreamPipeline:
         if channel.edited and channel.choice is not None:
             self._choices[channel.choice].edited.add(key)
         if fed is not None and tail:
-            fed[3].holder[fed[3].key] += tail
+            fed[1].holder[fed[1].key] += tail
             step.changed = True
         elif tail:
             step.before.append(self._encode(self._text_event(channel, tail), channel.frame))

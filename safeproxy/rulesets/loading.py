@@ -35,6 +35,8 @@ def _shipped_folder() -> Path:
 
 #: The folder of the rules that come with safeproxy.
 SHIPPED: Path = _shipped_folder()
+#: Stands for that folder where paths of rules are named, unless there is a file or folder of this name.
+SHIPPED_NAME = "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,13 @@ def shipped() -> RuleSet:
 
 
 def _files(paths: Iterable[Path], errors: list[str]) -> Iterator[Path]:
-    """The rule files behind ``paths``, each once, those of a folder sorted.
+    """The rule files behind ``paths``, each once, those of a folder sorted; ``shipped`` names the shipped rules.
 
     Hidden files and folders are left out: a mounted Kubernetes ConfigMap keeps second copies in them.
     """
     seen: set[Path] = set()
-    for path in map(Path, paths):
+    for named in map(Path, paths):
+        path = SHIPPED if str(named) == SHIPPED_NAME and not named.exists() else named
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if _is_rule_file(file, path))
             if not files:

@@ -265,8 +265,7 @@ class RuleModel(_Model):
         try:
             regex.compile(self.pattern, regex.V0 | sum(getattr(regex, letter.upper()) for letter in self.flags))
         except regex.error as error:
-            where = "" if error.pos is None else f" at its position {error.pos}"
-            refuse(f"the pattern is broken{where}: {error.msg}; expected the syntax of the package regex", "pattern")
+            refuse(f"the pattern is broken: {error}; expected the syntax of the package regex", "pattern")
         except RecursionError:
             refuse("the pattern is nested too deep; expected a flatter one", "pattern")
 

@@ -13,7 +13,7 @@ from safeproxy.wire.dialect import Key, Mode, Path, Reading, Slot
 
 _EXEMPT_NAMES = """
     id type object model role status finish_reason native_finish_reason system_fingerprint service_tier signature
-    obfuscation format detail language mime_type media_type modality phase fingerprint code_type tool_type
+    format detail language mime_type media_type modality phase fingerprint code_type tool_type
 """
 _APPENDED_NAMES = """
     text content delta thinking transcript output generated_text arguments code summary refusal input stdout stderr
@@ -42,7 +42,7 @@ _KNOWN_NAMES = """
 #: Keys of strings that are no text, beside those that `_is_exempt_key` tells by their form.
 _EXEMPT = frozenset(_EXEMPT_NAMES.split())
 #: Exempt keys whose values may be long.
-_OPAQUE = frozenset({"signature", "thought_signature", "obfuscation"})
+_OPAQUE = frozenset({"signature", "thought_signature"})
 _TOKEN = re.compile(r"[!-~]{0,256}")
 _OPAQUE_VALUE = re.compile(r"[!-~]*")
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,[A-Za-z0-9+/=_-]*", re.ASCII)

@@ -187,7 +187,7 @@ class _Reader:
                 self._choices(value)
                 continue
             if key in _PADDING:
-                self._padding(event, key)
+                self._padding(event, key, (key,))
                 continue
             if value is None or isinstance(value, (str, int, float)):
                 reading.constants[key] = value
@@ -203,10 +203,14 @@ class _Reader:
             reading.usage = _numbers(usage)
         return reading
 
-    def _padding(self, holder: JsonObject, key: str) -> None:
-        if holder[key]:
+    def _padding(self, holder: JsonObject, key: str, path: Path) -> None:
+        value = holder[key]
+        if value:
             self.reading.padding.append((holder, key))
             self.reading.revealing |= _PADDING[key]
+        if not (isinstance(value, str) and value.isalnum()):
+            # It is not what it should be, so it may be anything.
+            Leaves(self.reading, whole=True).collect(holder, key, path, f"top.{key}")
 
     def _choices(self, choices: list[Any]) -> None:
         for position, entry in enumerate(choices):
@@ -236,7 +240,7 @@ class _Reader:
             elif key == "logprobs" and isinstance(value, dict):
                 self._logprobs(value, index, (*path, key))
             elif key in _PADDING:
-                self._padding(entry, key)
+                self._padding(entry, key, (*path, key))
             elif key != "index":
                 reading.news |= value not in _EMPTY
                 # Set apart from the channels inside the delta, which may have a key of the same name.
@@ -277,7 +281,7 @@ class _Reader:
         elif key == "content":
             self._text(message, key, f"choice.{index}.content", ChannelKind.CONTENT, path, index)
         elif key in _PADDING:
-            self._padding(message, key)
+            self._padding(message, key, path)
         else:
             self._other(message, key, index, path)
 
@@ -290,7 +294,7 @@ class _Reader:
         elif key == "tool_calls":
             self._calls(value, index, path)
         elif key in _PADDING:
-            self._padding(message, key)
+            self._padding(message, key, path)
         else:
             self._other(message, key, index, path)
             if key == "annotations":

@@ -40,6 +40,17 @@ def test_each_rule_finds_what_it_finds_alone(data: st.DataObject) -> None:
     assert spans(together, text) == sorted(alone)
 
 
+def test_a_rules_ceiling_is_its_own() -> None:
+    """Another rule's ceiling does not cut short what waits for a boundary, nor does the size of a piece."""
+    line_end = rule("(?m)a$", "end", max_length=1)
+    other = rule(r"\n{2,}x", "other", max_length=8)
+    for text, want in (("abcdefghij", []), ("a\nbcdefghij", [(0, 1, 0)])):
+        together = machine(line_end, other)
+        assert spans(together, text) == spans(machine(line_end), text) == want
+        detector = PatternDetector(together)
+        assert sorted(span[:3] for char in text for span in detector.feed(char)) == want
+
+
 def test_numbers_are_those_of_the_rule_set() -> None:
     """A machine may hold some of the rules only."""
     assert spans(Machine([rule("a"), rule("b")], [7, 3]), "ab") == [(0, 1, 7), (1, 2, 3)]

@@ -134,6 +134,13 @@ def test_what_regex_refuses_is_refused_with_its_words(pattern: str) -> None:
     assert str(theirs.value) in str(caught.value)
 
 
+@pytest.mark.parametrize("pattern", ["(" * 3000 + "a" + ")" * 3000, "a{" + "9" * 5000 + "}"])
+def test_no_pattern_breaks_the_reader(pattern: str) -> None:
+    """What `regex` itself chokes on is a broken rule like any other, not a crash."""
+    with pytest.raises(RuleError):
+        parse(pattern)
+
+
 def test_groups_may_nest_as_deep_as_the_limit() -> None:
     """One level less than what is refused is read."""
     depth = MAX_DEPTH - 1

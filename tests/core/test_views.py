@@ -73,6 +73,7 @@ def test_nfkd_shows_compatibility_forms_as_plain_ones(text: str, shown: str) -> 
         ("\U0001d4d7\U0001d4ee\U0001d4f5\U0001d4f5\U0001d4f8", "hello"),
         ("\uff28\uff45\uff4c\uff4c\uff4f", "hello"),
         ("\u00df\u0130\u00d8\u0141", "ssiol"),
+        ("\u03f2an\u00b4t", "can't"),
         ("it\u2019s\u2013so", "it's-so"),
         ("a\u20dd\u0336b", "ab"),
     ],
@@ -84,6 +85,7 @@ def test_skeleton_shows_what_letters_look_like(text: str, shown: str) -> None:
 
 _INVISIBLE = [
     "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u180e", "\u200b", "\u200c", "\u200d", "\u200e", "\u202e",
+    "\u180b", "\u17b4", "\ufe00", "\ufe0f", "\U000e0100",
     "\u2060", "\u2063", "\u2066", "\u2800", "\u3164", "\ufeff", "\uffa0", "\U000e0041", "\U0001d173",
 ]  # fmt: skip
 
