@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import ChannelKind
 from safeproxy.pipeline import Policy, Report
-from safeproxy.pipeline.whole import Scanner, is_json_container
+from safeproxy.pipeline.values import is_json_container
+from safeproxy.pipeline.whole import Scanner
 from tests.wire.chat import EMAIL, NUMBER, POLICY, whole
 
 CALM = Policy(RuleSet([EMAIL, NUMBER]))

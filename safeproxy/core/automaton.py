@@ -27,8 +27,12 @@ from safeproxy.errors import DetectorError, RuleError
 MAX_COMBINED = 30_000
 MAX_EDGES = 500_000
 MAX_THREADS_KEPT = 500_000
+#: A pattern that reads more classes than this tells each of the machine's classes apart.
+_SHARED_KEY = 64
 #: Length of the texts on which a large pattern is tried when it is loaded.
 _PROBE = 200
+#: Letters of other scripts to try it with.
+_FOREIGN = "\u00e9\u0434\u03b4\u05d3\u062f\u0926\u0e14\u4e2d\u3042\uac00"
 #: Most characters whose classes are remembered.
 MAX_CHARACTERS = 70_000
 
@@ -60,6 +64,8 @@ class Pattern:
     """One rule made ready to run in a machine. Raises RuleError when the automaton cannot run it."""
 
     def __init__(self, rule: Rule, number: int, view: int, classes: Classes) -> None:
+        if (rule.pattern is None) == (not rule.words):
+            raise RuleError("give either a pattern or words")
         if rule.pattern is not None:
             tree, max_nodes = parse(rule.pattern, rule.flags), MAX_NODES
         else:
@@ -74,16 +80,18 @@ class Pattern:
         self.behind_width = nfa.behind_width
         if rule.pattern is not None and len(nfa.op) > MAX_THREADS:
             self._refuse_if_dear(classes)
+        #: By the machine's class number, what of it decides a step. Where much does, the number itself will do.
+        self.keys: dict[int, object] = {}
+        self.shares_keys = len(self.search.classes_read) <= _SHARED_KEY
         #: Whether a match could outgrow the rule's ceiling. Invisible characters make any match longer.
         self.may_overflow = widest is None or widest > rule.max_length or rule.view is not View.RAW
 
     def _refuse_if_dear(self, classes: Classes) -> None:
         """Try the pattern on simple texts made of its own characters; some patterns begin anew all the time."""
         read = self.search.classes_read
-        printable = {
-            char: {number: classes.tests[number](char) for number in read} for char in map(chr, range(32, 127))
-        }
-        letters = [char for char, bits in printable.items() if any(bits.values())]
+        alphabet = dict.fromkeys([*map(chr, range(9, 127)), *_FOREIGN, *(self.rule.pattern or "")])
+        known = {char: {number: classes.tests[number](char) for number in read} for char in alphabet}
+        letters = [char for char, bits in known.items() if any(bits.values())]
         if not letters:
             return
         chance = random.Random(0)  # noqa: S311 - the same texts each time, so that a rule is always or never refused
@@ -93,11 +101,11 @@ class Pattern:
             for text in texts:
                 state = self.search.fresh(None)
                 for char in text:
-                    state = self.search.move(state, (printable[char],)).state
+                    state = self.search.move(state, (known[char],)).state
         except DetectorError:
             raise RuleError(
-                f"the pattern keeps more than {MAX_THREADS} alternatives open at once on simple text; "
-                "bound its repeats more tightly, or begin it with something rarer"
+                f"the pattern keeps more than {MAX_THREADS} alternatives, or too wide a look-ahead, open at once on "
+                "simple text; bound its repeats more tightly, or begin it with something rarer"
             ) from None
         self.search.forget()
 
@@ -220,7 +228,7 @@ class Machine:
         reports = []
         following: list[Active] = []
         for index, state, registers in node.active:
-            move = self.patterns[index].search.move(state, folds[self.patterns[index].view])
+            move = self._moved(index, state, number)
             if move.events:
                 reports.append((index, tuple(_in_registers(event, registers) for event in move.events)))
             if not move.state.idle:
@@ -263,7 +271,7 @@ class Machine:
     def _after(self, context: Context, folds: tuple[tuple[Bits, ...], ...]) -> Context:
         """The context once a character was taken; an invisible one leaves its view's as it was."""
         return tuple(
-            tuple(parts[-1][number] for number in numbers) if parts else before
+            tuple(bool(parts[-1][number]) for number in numbers) if parts else before
             for before, parts, numbers in zip(context, folds, self._behind_classes, strict=True)
         )
 
@@ -271,21 +279,37 @@ class Machine:
         """The sleeping patterns that a character of this class starts, with their first move."""
         woken = self._wakes.get((context, number))
         if woken is None:
-            folds = self._class_bits[number]
-            candidates = set(self._listeners)
-            for parts, sleepers in zip(folds, self._sleepers, strict=True):
-                for class_number, indexes in sleepers.items():
-                    if any(bits[class_number] for bits in parts):
-                        candidates.update(indexes)
+            previous = [self._previous(context, view) for view in range(len(self.views))]
             woken = []
-            for index in sorted(candidates):
+            for index in self._candidates(number):
                 pattern = self.patterns[index]
-                fresh = pattern.search.fresh(self._previous(context, pattern.view))
-                move = pattern.search.move(fresh, folds[pattern.view])
+                move = self._moved(index, pattern.search.fresh(previous[pattern.view]), number)
                 if move.events or not move.state.idle:
                     woken.append((index, move))
             self._wakes[(context, number)] = woken
         return woken
+
+    def _candidates(self, number: int) -> list[int]:
+        """The patterns whose match a character of this class may begin."""
+        candidates = set(self._listeners)
+        for parts, sleepers in zip(self._class_bits[number], self._sleepers, strict=True):
+            for bits in parts:
+                for class_number, indexes in sleepers.items():
+                    if bits[class_number]:
+                        candidates.update(indexes)
+        return sorted(candidates)
+
+    def move(self, index: int, state: State, char: str) -> Move:
+        """Where ``char`` leads one pattern."""
+        return self._moved(index, state, self._classify(char))
+
+    def _moved(self, index: int, state: State, number: int) -> Move:
+        pattern = self.patterns[index]
+        folds = self._class_bits[number][pattern.view]
+        key = pattern.keys.get(number)
+        if key is None:
+            key = pattern.keys[number] = pattern.search.key(folds) if pattern.shares_keys else number
+        return pattern.search.keyed_move(state, key, folds)
 
     def _previous(self, context: Context, view: int) -> dict[int, bool] | None:
         bits = context[view]

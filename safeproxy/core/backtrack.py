@@ -16,13 +16,20 @@ from safeproxy.core.detector import Span
 from safeproxy.core.judge import Judge
 from safeproxy.core.rule import Rule, View
 from safeproxy.core.scan import REACH_BACK
-from safeproxy.core.syntax import FLAGS, Char, leading_characters
+from safeproxy.core.syntax import FLAGS, Char, compiled, leading_characters
 from safeproxy.errors import DetectorError, RuleError
 
 #: Longest match of such a rule, in code points: the text is held for that long.
 MAX_LENGTH = 1024
-#: Seconds one attempt may take. What depends on time must not decide what is released: it halts.
-TIME_LIMIT = 0.1
+#: Seconds of CPU one attempt may take. What depends on time must not decide what is released: it halts.
+TIME_LIMIT = 0.01
+
+# What would look at text that is no longer there, or belongs to another start.
+_LOOK_BEHIND = regex.compile(r"\(\?<[=!]")
+_PLAIN_LOOK_BEHIND = regex.compile(
+    r"\(\?<[=!](?:[^\\()\[\]{}*+?^$]|\\[^\W\d_AZGKbBXR]|\\[^\w\s]|\[\^?\]?(?:[^\]\\\[]|\\.)+\]){1,64}\)", regex.S
+)
+_OUTSIDE_WINDOW = {"\\K": "\\K", "\\G": "\\G", "(?#": "a comment"}
 
 
 class BacktrackPattern:
@@ -35,13 +42,11 @@ class BacktrackPattern:
             raise RuleError(f"rule {rule.id!r}: `engine: regex` needs a max_length of at most {MAX_LENGTH}")
         if rule.view is not View.RAW:
             raise RuleError(f"rule {rule.id!r}: `engine: regex` reads the raw text; remove the view")
-        flags = 0
-        for letter in rule.flags:
-            flags |= FLAGS[letter]
         try:
-            self.pattern = regex.compile(rule.pattern, flags)
+            _refuse_outside_window(rule.pattern)
+            self.pattern = compiled(rule.pattern, rule.flags)
             characters = leading_characters(rule.pattern, rule.flags)
-        except (regex.error, RuleError) as error:
+        except RuleError as error:
             raise RuleError(f"rule {rule.id!r}: {error}") from None
         if not characters:
             raise RuleError(
@@ -54,10 +59,26 @@ class BacktrackPattern:
         self.judge = Judge(rule)
 
 
+def _refuse_outside_window(pattern: str) -> None:
+    """Raise RuleError for what an attempt at one start, with a bounded view, cannot judge."""
+    for sign, construct in _OUTSIDE_WINDOW.items():
+        if sign in pattern:
+            raise RuleError(f"the pattern has {construct}, which `engine: regex` does not allow; write it without")
+    if len(_LOOK_BEHIND.findall(pattern)) != len(_PLAIN_LOOK_BEHIND.findall(pattern)):
+        raise RuleError(
+            "the pattern looks behind by more than characters and classes; `engine: regex` allows no groups, repeats "
+            "or anchors there"
+        )
+
+
 def _run_of(characters: list[Char]) -> regex.Pattern[str]:
     """A plain run of classes. Of such a run, partial matching tells the truth: more text cannot change a verdict."""
-    parts = [f"(?i:{char.source})" if char.flags & regex.I else char.source for char in characters]
-    return regex.compile("".join(parts), characters[0].flags & regex.A)
+    parts = [f"(?{_letters(char.flags)}:{char.source})" for char in characters]
+    return regex.compile("".join(parts), regex.A if any(char.flags & regex.A for char in characters) else 0)
+
+
+def _letters(flags: int) -> str:
+    return "".join(letter for letter in "is" if flags & FLAGS[letter])
 
 
 class BacktrackDetector:

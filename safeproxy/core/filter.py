@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from safeproxy.core.actions import stand_in
 from safeproxy.core.detector import Detector, Extent, Span
@@ -31,21 +31,31 @@ class _Cluster:
     start: int
     end: int
     members: list[Span]
-    open: set[int]
-    """Rules whose member reached its span ceiling and has not ended: the cluster has no end yet."""
+    open: dict[int, int] = field(default_factory=dict)
+    """Rules whose match reached its ceiling and has not ended, and which member it is: the cluster has no end yet."""
+    ceilings: dict[int, int] = field(default_factory=dict)
+    """Members that reached their ceiling, and where that was."""
     applied: Action | None = None
     """What was carried out, once the stand-in has left; the cluster may still grow, silently."""
 
     def absorb(self, span: Span) -> None:
+        """Take in a span that overlaps, or that closes an open member."""
         self.end = max(self.end, span.end)
         if span.extent is Extent.CLOSING:
-            self.open.discard(span.rule)
-            index = next(i for i, m in enumerate(self.members) if m.rule == span.rule and m.end == span.start)
-            self.members[index] = self.members[index]._replace(end=span.end)
+            member = self.open.pop(span.rule)
+            self.members[member] = self.members[member]._replace(end=span.end)
             return
-        self.members.append(span)
         if span.extent is Extent.OPEN:
-            self.open.add(span.rule)
+            self.open[span.rule] = len(self.members)
+            self.ceilings[len(self.members)] = span.end
+        self.members.append(span)
+
+    def stop_at(self, position: int) -> None:
+        """A halt begins there. How far members beyond their ceiling would have gone on may not be known: not told."""
+        for member, ceiling in self.ceilings.items():
+            span = self.members[member]
+            if span.end > position or member in self.open.values():
+                self.members[member] = span._replace(end=max(ceiling, position))
 
     def overlaps(self, span: Span) -> bool:
         return bool(self.open) or span.start < self.end
@@ -195,7 +205,7 @@ class StreamFilter:
                     out.append(self._release(frontier))
                     break
                 out.append(self._release(self._pending[0].start))
-                self._cluster = _Cluster(self._base, self._base, [], set())
+                self._cluster = _Cluster(self._base, self._base, [])
                 self._cluster.absorb(self._pending.pop(0))
             out.append(self._grow(self._cluster, ordered))
             if self.halted or not self._close(self._cluster, frontier, out):
@@ -213,6 +223,8 @@ class StreamFilter:
                 if cluster.must_be_decided():
                     out += self._decide(cluster)
             elif self._rules[span.rule].action is Action.HALT:
+                self._drop(span.start)
+                cluster.stop_at(span.start)
                 cluster.applied = Action.HALT
                 self._halt(cluster)
         return out

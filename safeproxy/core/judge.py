@@ -65,4 +65,7 @@ def _phrases(context: Context | None) -> tuple[str, ...]:
     """Each context entry as its words between single spaces, with a space at both ends."""
     if context is None:
         return ()
+    wordless = [entry for entry in context.words if not _WORD.search(entry)]
+    if wordless:
+        raise RuleError(f"the context entry {wordless[0]!r} has no word in it; give words or phrases")
     return tuple(f" {' '.join(word.casefold() for word in _WORD.findall(entry))} " for entry in context.words)

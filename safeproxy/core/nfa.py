@@ -42,6 +42,8 @@ class Classes:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, int], int] = {}
+        self._letters: dict[str, int] = {}  # classes of one character, which need not be asked
+        self._asked: list[int] = []
         self.tests: list[Callable[[str], bool]] = []
 
     def number(self, source: str, flags: int) -> int:
@@ -52,11 +54,20 @@ class Classes:
             number = self._numbers[key] = len(self.tests)
             fullmatch = regex.compile(source, flags).fullmatch
             self.tests.append(lambda char: fullmatch(char) is not None)
+            if not flags & regex.I and regex.escape(source[-1], special_only=False) == source:
+                self._letters[source[-1]] = number
+            else:
+                self._asked.append(number)
         return number
 
-    def members(self, char: str) -> tuple[bool, ...]:
-        """For each class number, whether ``char`` is in it."""
-        return tuple(test(char) for test in self.tests)
+    def members(self, char: str) -> bytes:
+        """For each class number, 1 if ``char`` is in it, else 0."""
+        bits = bytearray(len(self.tests))
+        for number in self._asked:
+            bits[number] = self.tests[number](char)
+        if char in self._letters:
+            bits[self._letters[char]] = True
+        return bytes(bits)
 
 
 class Nfa:

@@ -127,7 +127,7 @@ class PatternDetector:
         """One pattern's events; the position from which it has to search again, if it has to."""
         for kind, group, offset in events:
             if kind is Kind.FOUND:
-                self._found[index] = (position if group == NEW else starts[group], position + offset)
+                self._note(index, position if group == NEW else starts[group], position + offset)
                 continue
             start, end = self._found.pop(index)
             if not self._accept(index, start, end):
@@ -136,10 +136,19 @@ class PatternDetector:
                 return end
         return None
 
+    def _note(self, index: int, start: int, end: int) -> None:
+        """A match is pending; one that is too long and would be let go does not take a shorter one's place."""
+        rule = self._patterns[index].rule
+        too_long = end - start > rule.max_length and rule.overflow is Overflow.RELEASE
+        if not (too_long and index in self._found and self._found[index][0] == start):
+            self._found[index] = (start, end)
+
     def _accept(self, index: int, start: int, end: int) -> bool:
         """Whether the match is a finding; if so it is one from now on."""
         pattern = self._patterns[index]
         judge = pattern.judge
+        if end - start > pattern.rule.max_length and pattern.rule.overflow is Overflow.RELEASE:
+            return False
         score: float | None = pattern.rule.score
         if not judge.always:
             score = judge.score(self._before(start), self._slice(start, end))
@@ -158,7 +167,7 @@ class PatternDetector:
             resume: int | None = None
             self._spend(pattern.rule.id, upto - start)
             for position, char in enumerate(self._slice(start, upto), start):
-                move = pattern.search.move(state, machine.folds(char)[pattern.view])
+                move = machine.move(index, state, char)
                 before, state = registers, move.state
                 registers = [position if group == NEW else before[group] for group in move.kept]
                 resume = self._hear_pattern(index, move.events, before, position)
@@ -196,22 +205,25 @@ class PatternDetector:
     def _careful_step(self, char: str) -> None:
         """One character, with an eye on the ceilings."""
         position = self._position
-        while (outgrown := self._outgrown()) is not None:
-            self._overflow(*outgrown)
         self._run(char)
         for index in list(self._overflows):
             self._follow(index, char, position)
+        while (outgrown := self._outgrown()) is not None:
+            self._overflow(*outgrown)
 
-    def _outgrown(self) -> tuple[int, int] | None:
-        """A pattern, and the group of its match that cannot take one more character."""
-        for index, _, registers in self._node.active:
-            ceiling = self._patterns[index].rule.max_length
+    def _outgrown(self) -> tuple[int, int, int] | None:
+        """A pattern, a group of its threads that took more than the ceiling allows, and by how much they did."""
+        for index, state, registers in self._node.active:
+            pattern = self._patterns[index]
+            if not pattern.may_overflow:
+                continue
             for group, register in enumerate(registers):
-                if self._position - self._starts[register] >= ceiling:
-                    return index, group
+                excess = self._position - self._starts[register] - pattern.rule.max_length
+                if excess > 0 and pattern.search.outgrown(state, group, excess):
+                    return index, group, excess
         return None
 
-    def _overflow(self, index: int, group: int) -> None:
+    def _overflow(self, index: int, group: int, excess: int) -> None:
         state, registers = next((s, r) for other, s, r in self._node.active if other == index)
         pattern = self._patterns[index]
         starts = [self._starts[register] for register in registers]
@@ -220,12 +232,13 @@ class PatternDetector:
             return
         score = pattern.judge.context_score(self._before(starts[group]))
         if pattern.rule.overflow is Overflow.REDACT and score is not None:
-            self._spans.append(Span(starts[group], self._position, pattern.number, score, Extent.OPEN))
-            self._overflows[index] = _Overflow(pattern.search.only(state, group), self._position)
+            end = starts[group] + pattern.rule.max_length
+            self._spans.append(Span(starts[group], end, pattern.number, score, Extent.OPEN))
+            self._overflows[index] = _Overflow(pattern.search.only(state, group), end)
             self._found.pop(index, None)
             self._put_back(index, None, ())
             return
-        rest, kept, settled = pattern.search.without(state, {group})
+        rest, kept, settled = pattern.search.without(state, group, excess)
         self._put_back(index, rest, [starts[old] for old in kept])
         if settled:
             start, end = self._found.pop(index)
@@ -239,7 +252,7 @@ class PatternDetector:
         if any(other == index for other, _, _ in self._node.active):
             self._put_back(index, None, ())
         self._found.pop(index, None)
-        move = pattern.search.move(overflow.state, self._machine.folds(char)[pattern.view])
+        move = self._machine.move(index, overflow.state, char)
         if 0 in move.kept:
             overflow.state = pattern.search.only(move.state, move.kept.index(0))
             return

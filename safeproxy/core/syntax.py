@@ -117,14 +117,58 @@ def parse(pattern: str, flags: str = "") -> Node:
 
     Raises RuleError for what `regex` itself refuses and for what cannot run in the automaton.
     """
-    value = 0
-    for letter in flags:
-        value |= FLAGS[letter]
+    compiled(pattern, flags)
+    return _Parser(pattern, _value(flags)).whole()
+
+
+def compiled(pattern: str, flags: str = "") -> regex.Pattern[str]:
+    """``pattern`` as `regex` compiles it, once it is known to be of a size that can be compiled.
+
+    Raises RuleError for what is too large, nested too deeply, or refused by `regex`.
+    """
+    _refuse_large(pattern)
     try:
-        regex.compile(pattern, value)
+        return regex.compile(pattern, _value(flags))
     except regex.error as error:
         raise RuleError(f"the pattern is not valid: {error}") from None
-    return _Parser(pattern, value).whole()
+
+
+def _value(flags: str) -> int:
+    value = 0
+    for letter in flags:
+        if letter not in FLAGS:
+            raise RuleError(f"there is no flag {letter!r}; there are: {', '.join(FLAGS)}")
+        value |= FLAGS[letter]
+    return value
+
+
+#: Most characters a pattern may come to when its repeats are written out.
+MAX_SIZE = 1_000_000
+_PART = regex.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d*),?(\d*)\}|.", regex.S)
+
+
+def _refuse_large(pattern: str) -> None:
+    """Reckon what the pattern comes to with its repeats written out, before anything tries to."""
+    sizes, last = [0], 0  # of the open groups, and of the part that a repeat would multiply
+    for part in _PART.finditer(pattern):
+        if part[0] == "(":
+            sizes.append(0)
+            last = 0
+        elif part[0] == ")" and len(sizes) > 1:
+            last = sizes.pop()
+            sizes[-1] += last
+        elif part[1] or part[2]:
+            digits = part[2] or part[1]
+            times = int(digits) if len(digits) < 8 else 2 * MAX_SIZE
+            sizes[-1] += last * max(0, times - 1)
+            last *= times
+        else:
+            last = 1
+            sizes[-1] += 1
+        if len(sizes) > MAX_DEPTH:
+            raise RuleError(f"the pattern has groups nested deeper than {MAX_DEPTH}; write it flatter")
+        if sizes[-1] > MAX_SIZE:
+            raise RuleError(f"the pattern comes to more than {MAX_SIZE} characters with its repeats; shorten them")
 
 
 _QUANTIFIER = regex.compile(r"\{(\d*)(?:(,)(\d*))?\}")
@@ -169,11 +213,9 @@ class _Parser:
         """The single characters that the pattern's only branch begins with."""
         self._leading_flags()
         found: list[Char] = []
-        if self._branches():
+        if self.flags & regex.X or "(?#" in self.pattern or regex.search(r"\(\?\w*x", self.pattern) or self._branches():
             return found
         while self.at < len(self.pattern):
-            if self.flags & regex.X and self._skip_verbose():
-                continue
             try:
                 node = self._quantified(self._atom(self.flags), self.flags)
             except RuleError:
@@ -381,10 +423,7 @@ def leading_characters(pattern: str, flags: str = "") -> list[Char]:
 
     The pattern may go on with anything that `regex` takes. Empty where the first character cannot be told.
     """
-    value = 0
-    for letter in flags:
-        value |= FLAGS[letter]
-    return _Parser(pattern, value).leading()
+    return _Parser(pattern, _value(flags)).leading()
 
 
 #: Longest entry of a word list, in characters.

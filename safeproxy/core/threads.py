@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 
 from safeproxy.core.nfa import (
@@ -39,11 +40,13 @@ from safeproxy.errors import DetectorError
 NEW: Final = -1
 #: Most threads one rule may have at once; beyond that the rule is too dear to run.
 MAX_THREADS = 128
+#: Most nodes the look-aheads under way may have reached together.
+MAX_DUTIES = 1536
 #: Longest run of invisible characters behind a match that is still told from the match.
 MAX_LAG = 64
 
 #: For each class number, whether a character is in it.
-Bits = Sequence[bool] | dict[int, bool]
+Bits = bytes | dict[int, bool]
 #: Membership of the previous character in the classes that matter; None at the start of the text.
 Previous = Bits | None
 #: Look-aheads under way: whether each is wanted, and the nodes it has reached.
@@ -107,7 +110,7 @@ class State:
         self.behinds = behinds
         self.groups = 1 + max((thread.group for thread in threads), default=-1)
         self.idle = not threads and not pending and not any(nodes or hit for nodes, hit in behinds)
-        self.moves: dict[tuple[tuple[bool, ...], ...], Move] = {}
+        self.moves: dict[object, Move] = {}
 
 
 class Move(NamedTuple):
@@ -128,6 +131,7 @@ class Search:
         self._then = nfa.then
         self.classes_read = nfa.classes_read()
         self.behind_classes = nfa.classes_behind()
+        self._decisive = itemgetter(*self.classes_read)
         self.sees_text_start = nfa.sees_text_start()
         self.first_classes = nfa.first_classes()
         self.has_behinds = bool(nfa.behinds)
@@ -149,7 +153,14 @@ class Search:
 
     def move(self, state: State, folds: tuple[Bits, ...]) -> Move:
         """One original character, given as the bits of the characters its view has for it."""
-        key = tuple(tuple(bits[number] for number in self.classes_read) for bits in folds)
+        return self.keyed_move(state, self.key(folds), folds)
+
+    def key(self, folds: tuple[Bits, ...]) -> object:
+        """What of the bits decides a step: characters with the same key lead to the same states."""
+        return tuple(self._decisive(bits) for bits in folds)
+
+    def keyed_move(self, state: State, key: object, folds: tuple[Bits, ...]) -> Move:
+        """As `move`, for a caller that keeps the keys."""
         move = state.moves.get(key)
         if move is None:
             move = state.moves[key] = self._move(state, folds)
@@ -183,13 +194,15 @@ class Search:
         self, previous: Previous, threads: list[Thread], pending: bool, behinds: tuple[Behind, ...]
     ) -> tuple[State, tuple[int, ...]]:
         """The state of these threads, groups renumbered in order, and the old number of each."""
-        if len(threads) > MAX_THREADS:
-            raise DetectorError(f"a rule has more than {MAX_THREADS} alternatives open at once")
+        if len(threads) > MAX_THREADS or sum(len(nodes) for t in threads for _, nodes in t.duties) > MAX_DUTIES:
+            raise DetectorError(
+                f"a rule has more than {MAX_THREADS} alternatives, or too wide a look-ahead, open at once"
+            )
         seen: dict[int, int] = {}
         renumbered = tuple(t._replace(group=seen.setdefault(t.group, len(seen))) for t in threads)
         known: dict[int, bool] | None = {}
         if self.sees_text_start:
-            known = None if previous is None else {number: previous[number] for number in self.behind_classes}
+            known = None if previous is None else {number: bool(previous[number]) for number in self.behind_classes}
         key = (None if known is None else tuple(known.values()), renumbered, pending, behinds)
         state = self._states.get(key)
         if state is None:
@@ -231,9 +244,13 @@ class Search:
                 return Event(Kind.FOUND, thread.group, -thread.lag)
         return None
 
-    def without(self, state: State, groups: set[int]) -> tuple[State, tuple[int, ...], bool]:
-        """The state without these groups' threads; the groups it keeps; whether a pending match is now settled."""
-        threads = [thread for thread in state.threads if thread.group not in groups]
+    def outgrown(self, state: State, group: int, excess: int) -> bool:
+        """Whether any match of the group that may still come is longer than the text so far less ``excess``."""
+        return any(thread.group == group and thread.lag < excess for thread in state.threads)
+
+    def without(self, state: State, group: int, excess: int) -> tuple[State, tuple[int, ...], bool]:
+        """The state without the group's outgrown threads; the groups kept; whether a pending match is now settled."""
+        threads = [thread for thread in state.threads if thread.group != group or thread.lag >= excess]
         settled = state.pending and not threads
         return *self._state(state.previous, threads, state.pending and not settled, state.behinds), settled
 

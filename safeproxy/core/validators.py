@@ -21,7 +21,6 @@ import phonenumbers
 import regex
 from stdnum import bitcoin as stdnum_bitcoin
 from stdnum import iban as stdnum_iban
-from stdnum import imei as stdnum_imei
 from stdnum import luhn as stdnum_luhn
 from stdnum.au import abn, tfn
 from stdnum.de import idnr
@@ -86,6 +85,11 @@ def credit_card(text: str) -> bool:
     """A payment card number: issuer prefix, length and Luhn checksum."""
     digits = _digits(text)
     return _CARD.fullmatch(digits) is not None and luhn(digits)
+
+
+def imei(text: str) -> bool:
+    """The identity of a mobile phone: 14 digits and a Luhn check digit (3GPP TS 23.003, annex B)."""
+    return len(_digits(text)) == 15 and luhn(text)
 
 
 def iban(text: str) -> bool:
@@ -181,14 +185,17 @@ def entropy(text: str) -> bool:
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_LONGEST_DATE_PART = len("september")
 _DATE_PARTS = regex.compile(r"\d+|[^\W\d_]+")
 
 
 def plausible_date(text: str) -> bool:
     """A date that the calendar has, day, month and year in any usual order, from 1900 on."""
-    parts = []
+    parts: list[int] = []
     month = 0
     for part in _DATE_PARTS.findall(text):
+        if len(part) > _LONGEST_DATE_PART:
+            return False
         if part.isdecimal():
             parts.append(int(part))
         elif part[:3].casefold() in _MONTHS:
@@ -208,7 +215,7 @@ def _in_calendar(year: int, month: int, day: int) -> bool:
         year += 1900
     try:
         date(year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     return 1900 <= year <= 2100
 
@@ -238,7 +245,7 @@ VALIDATORS: Mapping[str, Validator] = MappingProxyType(
         "credit_card": credit_card,
         "iban": iban,
         "phone_international": phone_international,
-        "imei": _by(stdnum_imei, _digits),
+        "imei": imei,
         "us_ssn": _by(ssn, _digits),
         "us_itin": _by(itin, _digits),
         "uk_nino": uk_nino,

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import regex
+
 from safeproxy.core.rule import View
 
 Fold = Callable[[str], str]
@@ -56,8 +58,12 @@ _LOOK_ALIKES = {
 _LATIN = {ord(look_alike): latin for latin, look_alikes in _LOOK_ALIKES.items() for look_alike in look_alikes}
 
 
+#: What is not shown: control characters other than white space, format characters, variation selectors and the like.
+_HIDDEN = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}[\p{Cc}--\s]]", regex.V1)
+
+
 def _shows(char: str) -> bool:
-    return unicodedata.category(char) != "Cf" and char not in _FILLERS
+    return char not in _FILLERS and _HIDDEN.match(char) is None
 
 
 def nfkd(char: str) -> str:
@@ -67,6 +73,9 @@ def nfkd(char: str) -> str:
 
 def skeleton(char: str) -> str:
     """What the character looks like: decomposed, case folded, without marks, look-alikes made Latin."""
+    plain = char.casefold()
+    if len(plain) == 1 and ord(plain) in _LATIN:
+        return _LATIN[ord(plain)]  # before it is decomposed, which may make another letter of it
     folded = unicodedata.normalize("NFKD", char)
     for _ in range(2):  # folding may give what decomposes again, and the other way round
         folded = unicodedata.normalize("NFKD", folded.casefold())

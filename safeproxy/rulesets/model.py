@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NoReturn, Self
 
-import regex
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
+from safeproxy.core import syntax
 from safeproxy.core.rule import DEFAULT_MAX_LENGTH, Context, Engine, Overflow, Rule, View
 from safeproxy.core.validators import VALIDATORS
+from safeproxy.errors import RuleError
 from safeproxy.events import Action, ChannelKind, Severity
 
 #: Most entries of a word list, inline or in a file.
@@ -58,7 +59,7 @@ def _check_validator(name: str) -> str:
 
 
 def _check_context_word(word: str) -> str:
-    if not regex.search(r"\w", word):
+    if not any(char.isalnum() or char == "_" for char in word):
         refuse(f"{word[:40]!r} has no letter or digit; expected a word or a phrase")
     return word
 
@@ -263,11 +264,9 @@ class RuleModel(_Model):
 
     def _check_pattern(self) -> None:
         try:
-            regex.compile(self.pattern, regex.V0 | sum(getattr(regex, letter.upper()) for letter in self.flags))
-        except regex.error as error:
-            refuse(f"the pattern is broken: {error}; expected the syntax of the package regex", "pattern")
-        except RecursionError:
-            refuse("the pattern is nested too deep; expected a flatter one", "pattern")
+            syntax.compiled(self.pattern, self.flags)
+        except RuleError as error:
+            refuse(f"{error}; expected the syntax of the package regex", "pattern")
 
     def _check_word_list(self) -> None:
         if self.engine is not Engine.AUTOMATON:

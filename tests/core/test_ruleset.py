@@ -23,7 +23,6 @@ CHANGES: dict[str, object] = {
     "severity": Severity.HIGH,
     "action": Action.MASK,
     "pattern": "b+",
-    "words": ("unused",),
     "flags": "i",
     "engine": Engine.REGEX,
     "validators": ("imei",),
@@ -72,7 +71,12 @@ def test_the_digest_changes_with_every_part_of_a_rule(field: str) -> None:
 
 def test_every_part_of_a_rule_is_tried_above() -> None:
     """A new field is not forgotten."""
-    assert {field.name for field in fields(Rule)} == set(CHANGES)
+    assert {field.name for field in fields(Rule)} == {*CHANGES, "words"}
+
+
+def test_the_digest_changes_with_the_words() -> None:
+    """A rule has words or a pattern, so they are tried apart."""
+    assert RuleSet([replace(TWO, words=("word",))]).digest != RuleSet([TWO]).digest
 
 
 def test_the_digest_changes_with_the_order_of_rules() -> None:

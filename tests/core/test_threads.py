@@ -206,11 +206,11 @@ def test_one_group_can_be_taken_out_or_left_alone() -> None:
     run = Run("a.{2}b")
     run.all("aa")
     assert run.starts == [0, 1]
-    rest, kept, settled = run.search.without(run.state, {0})
+    rest, kept, settled = run.search.without(run.state, 0, 1)
     assert (len({thread.group for thread in rest.threads}), kept, settled) == (1, (1,), False)
     alone = run.search.only(run.state, 0)
     assert len({thread.group for thread in alone.threads}) == 1
-    empty, _, _ = run.search.without(run.state, {0, 1})
+    empty, _, _ = run.search.without(alone, 0, 1)
     assert empty.idle
 
 
@@ -219,7 +219,7 @@ def test_taking_out_what_a_pending_match_waits_for_settles_it() -> None:
     run = Run("abc|b")
     run.all("ab")
     assert run.state.pending
-    rest, _, settled = run.search.without(run.state, {0})
+    rest, _, settled = run.search.without(run.state, 0, 1)
     assert settled
     assert not rest.pending
 

@@ -206,7 +206,7 @@ def test_a_broken_rule_is_refused_with_its_place(tmp_path: Path, line: str, mess
 def test_a_broken_pattern_is_refused_at_the_pattern(tmp_path: Path) -> None:
     """The pattern's own position is told too."""
     path = write(tmp_path, "{id: a, title: A, entity: A, category: other,\n pattern: '(a'}")
-    assert error(path).startswith("rules.yaml:2:11: the pattern is broken at its position 2: missing )")
+    assert error(path).startswith("rules.yaml:2:11: the pattern is not valid: missing ) at position 2")
 
 
 def test_words_that_yaml_reads_as_numbers_are_to_be_quoted(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 
 #: As above; JSON Schema cannot say these.
 BROKEN_BEYOND_SCHEMA: list[tuple[dict[str, Any], str]] = [
-    ({**LEAST, "pattern": "(a"}, "broken at its position 2"),
-    ({**LEAST, "pattern": "(" * 5000 + "a" + ")" * 5000}, "nested too deep"),
+    ({**LEAST, "pattern": "(a"}, "missing ) at position 2"),
+    ({**LEAST, "pattern": "(" * 5000 + "a" + ")" * 5000}, "nested deeper than"),
     ({**LEAST, "flags": "ii"}, "given twice"),
     ({**WORDS, "words": ["  "]}, "this entry is empty"),
     ({**WORDS, "flags": "s"}, "means nothing for words"),
