@@ -32,7 +32,7 @@ _rules_option = click.option(
     "paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Rule file or folder; may be repeated. [default: the shipped rules]",
+    help="Rule file or folder, or `shipped`; may be repeated. [default: shipped]",
 )
 _paths_argument = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 

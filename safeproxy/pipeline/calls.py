@@ -7,7 +7,8 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Any
 
-from safeproxy.pipeline.whole import HaltError, Scanner, is_json_container
+from safeproxy.pipeline.values import is_json_container
+from safeproxy.pipeline.whole import HaltError, Scanner
 from safeproxy.wire.dialect import CallPiece, JsonObject, Mode, Path, Slot
 from safeproxy.wire.jsontext import join_pieces
 from safeproxy.wire.sse import Frame

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+import dataclasses
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from safeproxy.core.filter import StreamFilter
+from safeproxy.core.actions import stand_in
+from safeproxy.core.filter import CHAIN_CEILING, StreamFilter
 from safeproxy.errors import DetectorError
-from safeproxy.events import ChannelKind
+from safeproxy.events import Action, ChannelKind, Finding
 from safeproxy.pipeline.policy import Policy, Report
-from safeproxy.wire.jsontext import quote
+from safeproxy.pipeline.values import Value, Values, is_json
 
-#: JSON inside a JSON string inside a JSON string ...: deeper than this it is taken as plain text.
-NESTING = 8
-
-#: More texts than this in one event or body are refused: each costs some microseconds.
+#: More texts than this in one event, body or call are refused: each costs some microseconds.
 TEXTS_LIMIT = 50_000
 
 #: Values judged clean are remembered, up to so many of so many code points.
 _MEMORY = 4096
 _SHORT = 256
 
-#: The strings and numbers of a JSON text; a string may lack its end if the text does.
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|-?\d[\d.eE+-]*', re.DOTALL)
-_CONTAINER = re.compile(r"\s*[\[{]")
+Span = tuple[int, int]
 
 
 class HaltError(Exception):
     """A finding says that nothing more may leave. Never crosses the pipeline's border."""
-
-
-def _literal(number: str) -> str:
-    return number
-
-
-# Numbers are only looked at as text, so none is too large. Line ends inside strings are common in models' JSON.
-_DECODER = json.JSONDecoder(parse_int=_literal, parse_float=_literal, parse_constant=_literal, strict=False)
-_STRING = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +34,20 @@ class Verdict:
 
     text: str
     halted: bool = False
-    edits: tuple[tuple[int, int], ...] = ()
+    edits: tuple[Span, ...] = ()
     found: bool = False
     """Whether there was any finding, even one that is only observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the filter made of one text: nothing is counted yet."""
+
+    text: str
+    halted: bool = False
+    edits: tuple[Span, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    removed: int = 0
 
 
 class Scanner:
@@ -63,33 +61,17 @@ class Scanner:
         self._report = report
         self._clean: set[tuple[ChannelKind, str]] = set()
 
-    def whole(self, text: str, name: str, kind: ChannelKind, *, count: bool = True) -> Verdict:
-        """Filter one value of the channel called ``name``; ``count`` it as scanned."""
-        stream = StreamFilter(self._policy.rules, channel=name, kind=kind, hash_key=self._policy.hash_key)
-        try:
-            out = stream.feed(text)
-            out += stream.finish()
-        except DetectorError:
-            if self._policy.on_detector_error == "halt":
-                raise
-            self._report.fault("detector_passed")
-            self._report.count(len(text), 0, len(text))
-            return Verdict(text)
-        findings = stream.take_findings()
-        if count:
-            self._report.count(len(text), stream.removed, len(out), findings)
-        else:
-            self._report.count(0, 0, 0, findings)
-        return Verdict(out, stream.halted, tuple(stream.take_edits()), bool(findings))
+    def whole(self, text: str, name: str, kind: ChannelKind) -> Verdict:
+        """Filter one value of the channel called ``name``, and count it."""
+        judged = self._judged(text, name, kind)
+        self._report.count(len(text), judged.removed, len(judged.text), judged.findings)
+        return Verdict(judged.text, judged.halted, judged.edits, bool(judged.findings))
 
     def recurring(self, text: str, name: str, kind: ChannelKind) -> Verdict:
         """Filter a short value that comes again and again (a key, a token); it is not counted."""
-        if (kind, text) in self._clean:
-            return Verdict(text)
-        verdict = self.whole(text, name, kind, count=False)
-        if not verdict.found and len(self._clean) < _MEMORY and len(text) <= _SHORT:
-            self._clean.add((kind, text))
-        return verdict
+        judged = self._remembered(text, name, kind)
+        self._report.count(0, 0, 0, judged.findings)
+        return Verdict(judged.text, judged.halted, judged.edits, bool(judged.findings))
 
     def is_clean(self, text: str, name: str, kind: ChannelKind) -> bool:
         """Whether nothing acts on a recurring value."""
@@ -99,65 +81,128 @@ class Scanner:
     def json(self, text: str, name: str, kind: ChannelKind) -> Verdict:
         """Filter JSON text by what its strings and numbers say, at any depth; if it was JSON, it still is.
 
-        A number that is found becomes 0 (0.0 if it had a fraction or an exponent), so that its type stays. All but
-        what is replaced stays as it is, white space and spelling included. On a halt nothing of it remains. What is no
-        valid JSON (a model's slip, or cut off) is filtered as plain text, after its strings, which some clients decode
-        all the same.
+        Each is judged alone, and again in its context, since ``042`` means nothing and ``"cvv": "042"`` does. A number
+        that is found becomes 0 (0.0 if it had a fraction or an exponent), so that its type stays. All but what is
+        replaced stays as it is, white space and spelling included. On a halt nothing of it remains; so it is with more
+        than TEXTS_LIMIT values. What is no valid JSON (a model's slip, or cut off) is filtered as plain text, after
+        its strings, which some clients decode all the same.
         """
-
-        def scan(piece: str) -> str:
-            verdict = self.whole(piece, name, kind, count=valid)
-            if verdict.halted:
-                raise HaltError
-            return verdict.text
-
-        valid = is_json(text)
-        try:
-            new = _replace_tokens(text, scan, NESTING)
-        except HaltError:
+        values = Values.of(text)
+        if len(values.found) > TEXTS_LIMIT:
+            self._report.fault("too_many_texts")
             return Verdict("", halted=True)
-        if not valid:
-            verdict = self.whole(new, name, kind)
-            return Verdict("", halted=True) if verdict.halted else verdict
-        return Verdict(new)
+        scanned = sum(len(value.text) for value in values.found)
+        alone = [self._remembered(value.text, name, kind) for value in values.found]
+        context = values.in_context()
+        near = self._judged(context, name, kind) if context else _Judged("")
+        parts = _parts(near, values.found)
+        if near.halted or any(judged.halted for judged in alone):
+            found = [finding for judged in (*alone, *parts) for finding in judged.findings]
+            self._report.count(scanned, scanned, 0, found or near.findings)
+            return Verdict("", halted=True, found=True)
+        judged = list(map(self._united, values.found, alone, parts))
+        findings = [finding for one in judged for finding in one.findings]
+        for value, one in zip(values.found, judged, strict=True):
+            value.new = one.text
+        if is_json(text):
+            delivered = sum(len(one.text) for one in judged)
+            self._report.count(scanned, sum(one.removed for one in judged), delivered, findings)
+            return Verdict(values.text(), found=bool(findings))
+        self._report.count(0, 0, 0, findings)
+        verdict = self.whole(values.text(), name, kind)
+        return Verdict("" if verdict.halted else verdict.text, verdict.halted, found=verdict.found or bool(findings))
+
+    def _remembered(self, text: str, name: str, kind: ChannelKind) -> _Judged:
+        if (kind, text) in self._clean:
+            return _Judged(text)
+        judged = self._judged(text, name, kind)
+        if not judged.findings and len(self._clean) < _MEMORY and len(text) <= _SHORT:
+            self._clean.add((kind, text))
+        return judged
+
+    def _judged(self, text: str, name: str, kind: ChannelKind) -> _Judged:
+        stream = StreamFilter(self._policy.rules, channel=name, kind=kind, hash_key=self._policy.hash_key)
+        try:
+            out = stream.feed(text)
+            out += stream.finish()
+        except DetectorError:
+            if self._policy.on_detector_error == "halt":
+                raise
+            self._report.fault("detector_passed")
+            return _Judged(text)
+        findings = tuple(stream.take_findings())
+        return _Judged(out, stream.halted, tuple(stream.take_edits()), findings, stream.removed)
+
+    def _united(self, value: Value, alone: _Judged, near: _Judged) -> _Judged:
+        """What two judgements of a value come to, as if one filter had found it all."""
+        known = {(finding.rule, finding.start, finding.end) for finding in alone.findings}
+        more = [found for found in near.findings if (found.rule, found.start, found.end) not in known]
+        findings = sorted((*alone.findings, *more), key=lambda found: (found.start, found.end))
+        edits = _overlaps_united((*alone.edits, *near.edits))
+        if edits == alone.edits:
+            new, removed = alone.text, alone.removed
+        else:
+            new, findings = self._replaced(value.text, edits, findings)
+            removed = sum(end - start for start, end in edits)
+        if edits and value.is_number:
+            new, removed = _zero(value.text), len(value.text)
+        return _Judged(new, edits=edits, findings=tuple(findings), removed=removed)
+
+    def _replaced(self, text: str, edits: tuple[Span, ...], findings: list[Finding]) -> tuple[str, list[Finding]]:
+        """The text with the spans replaced, and the findings with the actions that were carried out."""
+        pieces, at = [], 0
+        for start, end in edits:
+            inside = [f for f in findings if f.applied is not Action.OBSERVE and f.start < end and f.end > start]
+            replacement, action = self._replacement(text[start:end], inside)
+            findings = [dataclasses.replace(f, applied=action) if f in inside else f for f in findings]
+            pieces += text[at:start], replacement
+            at = end
+        return "".join((*pieces, text[at:])), findings
+
+    def _replacement(self, text: str, findings: list[Finding]) -> tuple[str, Action]:
+        """What stands for a span, and by which action: the strongest finding's, then the more severe, then the first."""
+        rules = {rule.id: (rule, -number) for number, rule in enumerate(self._policy.rules.rules)}
+        winner = max(findings, key=lambda found: (found.action.strength, found.severity, rules[found.rule][1]))
+        rule = rules[winner.rule][0]
+        if len(text) > CHAIN_CEILING:
+            return rule.stand_in, rule.action
+        return stand_in(rule, rule.action, text, self._policy.hash_key), rule.action
 
 
-def is_json(text: str) -> bool:
-    """Whether the text is valid JSON of any type."""
-    try:
-        _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _parts(near: _Judged, values: list[Value]) -> list[_Judged]:
+    """A judgement of all values in their context, value by value, positions counted from each value's start."""
+    told = [value for value in values if not value.is_key]
+    starts = [value.start for value in told]
+    findings: dict[int, list[Finding]] = {}
+    edits: dict[int, list[Span]] = {}
+
+    def overlapped(start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        for value in told[max(bisect_right(starts, start) - 1, 0) : bisect_left(starts, end)]:
+            s, e = max(start - value.start, 0), min(end - value.start, len(value.text))
+            if s < e:
+                yield id(value), s, e
+
+    for edit in near.edits:
+        for key, s, e in overlapped(*edit):
+            edits.setdefault(key, []).append((s, e))
+    for finding in near.findings:
+        for key, s, e in overlapped(finding.start, finding.end):
+            findings.setdefault(key, []).append(dataclasses.replace(finding, start=s, end=e))
+    return [
+        _Judged("", edits=tuple(edits.get(id(value), ())), findings=tuple(findings.get(id(value), ())))
+        for value in values
+    ]
 
 
-def is_json_container(text: str) -> bool:
-    """Whether the text is one complete JSON object or array."""
-    return _CONTAINER.match(text) is not None and is_json(text)
+def _overlaps_united(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    united: list[Span] = []
+    for start, end in sorted(spans):
+        if united and start < united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], end))
+        else:
+            united.append((start, end))
+    return tuple(united)
 
 
-def _replace_tokens(text: str, scan: Callable[[str], str], nesting: int) -> str:
-    def replaced(match: re.Match[str]) -> str:
-        token = match.group()
-        if not token.startswith('"'):
-            if scan(token) == token:
-                return token
-            return "0.0" if any(sign in token for sign in ".eE") else "0"
-        value = _decoded(token)
-        if not value:
-            return token
-        inner = nesting and is_json_container(value)
-        new = _replace_tokens(value, scan, nesting - 1) if inner else scan(value)
-        return token if new == value else quote(new)
-
-    return _TOKEN.sub(replaced, text)
-
-
-def _decoded(token: str) -> str:
-    """What a string token says; the token itself if it is broken."""
-    closed = token if len(token) > 1 and token.endswith('"') else token.rstrip("\\") + '"'
-    try:
-        value = _STRING.decode(closed)
-    except ValueError:
-        return token
-    return value if isinstance(value, str) else token
+def _zero(number: str) -> str:
+    return "0.0" if any(sign in number for sign in ".eE") else "0"

@@ -244,6 +244,17 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert error(tmp_path / "none.yaml") == "none.yaml: there is no such file or folder; expected one with rules"
 
 
+def test_the_shipped_rules_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`shipped` stands for the shipped rules, beside others too, unless there is a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    own = write(tmp_path, rule("own"), "own.yaml")
+    count = len(load([Path("shipped")]).rules)
+    assert count == len(shipped().rules)
+    assert len(load([Path("shipped"), own]).rules) == count + 1
+    write(tmp_path, rule("other"), "shipped")
+    assert len(load([Path("shipped")]).rules) == 1
+
+
 def test_a_folder_without_rules_is_an_error(tmp_path: Path) -> None:
     """An empty mount must not mean no rules."""
     assert "the folder holds no rules" in error(tmp_path)
