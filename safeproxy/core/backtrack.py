@@ -16,7 +16,7 @@ from safeproxy.core.detector import Span
 from safeproxy.core.judge import Judge
 from safeproxy.core.rule import Rule, View
 from safeproxy.core.scan import REACH_BACK
-from safeproxy.core.syntax import FLAGS, Char, compiled, leading_characters
+from safeproxy.core.syntax import ASCII, FLAGS, Char, compiled, leading_characters
 from safeproxy.errors import DetectorError, RuleError
 
 #: Longest match of such a rule, in code points: the text is held for that long.
@@ -74,7 +74,7 @@ def _refuse_outside_window(pattern: str) -> None:
 def _run_of(characters: list[Char]) -> regex.Pattern[str]:
     """A plain run of classes. Of such a run, partial matching tells the truth: more text cannot change a verdict."""
     parts = [f"(?{_letters(char.flags)}:{char.source})" for char in characters]
-    return regex.compile("".join(parts), regex.A if any(char.flags & regex.A for char in characters) else 0)
+    return regex.compile("".join(parts), ASCII if any(char.flags & ASCII for char in characters) else 0)
 
 
 def _letters(flags: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import regex
 
-from safeproxy.core.syntax import Alt, Anchor, Char, Look, Node, Place, Repeat, Seq, width
+from safeproxy.core.syntax import ASCII, IGNORE_CASE, Alt, Anchor, Char, Look, Node, Place, Repeat, Seq, width
 from safeproxy.errors import RuleError
 
 #: Most nodes a pattern may have.
@@ -54,7 +54,7 @@ class Classes:
             number = self._numbers[key] = len(self.tests)
             fullmatch = regex.compile(source, flags).fullmatch
             self.tests.append(lambda char: fullmatch(char) is not None)
-            if not flags & regex.I and regex.escape(source[-1], special_only=False) == source:
+            if not flags & IGNORE_CASE and regex.escape(source[-1], special_only=False) == source:
                 self._letters[source[-1]] = number
             else:
                 self._asked.append(number)
@@ -193,7 +193,7 @@ class Nfa:
             case Place.LAST_LINE_END:
                 return self._last_line_end(then)
             case Place.WORD_EDGE | Place.NO_WORD_EDGE:
-                word = self._classes.number(r"\w", anchor.flags & regex.A)
+                word = self._classes.number(r"\w", anchor.flags & ASCII)
                 return self._add(EDGE, (word, anchor.place is Place.WORD_EDGE), then)
 
     def _newline(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NoReturn
 
 import regex
@@ -19,7 +20,11 @@ from safeproxy.errors import RuleError
 MAX_DEPTH = 60
 
 #: Flag letters a rule may use, as `regex` flags.
-FLAGS = {"i": regex.I, "m": regex.M, "s": regex.S, "x": regex.X, "a": regex.A}
+IGNORE_CASE, LINES, DOT_ALL, VERBOSE, ASCII = (
+    int(flag)
+    for flag in (regex.I, regex.M, regex.S, regex.X, regex.A)  # as enumeration members they are slow
+)
+FLAGS = {"i": IGNORE_CASE, "m": LINES, "s": DOT_ALL, "x": VERBOSE, "a": ASCII}
 _SCOPED = "imsx"
 
 
@@ -121,6 +126,7 @@ def parse(pattern: str, flags: str = "") -> Node:
     return _Parser(pattern, _value(flags)).whole()
 
 
+@lru_cache(maxsize=4096)  # a pattern is asked for when its file is checked and when it is made ready
 def compiled(pattern: str, flags: str = "") -> regex.Pattern[str]:
     """``pattern`` as `regex` compiles it, once it is known to be of a size that can be compiled.
 
@@ -213,7 +219,7 @@ class _Parser:
         """The single characters that the pattern's only branch begins with."""
         self._leading_flags()
         found: list[Char] = []
-        if self.flags & regex.X or "(?#" in self.pattern or regex.search(r"\(\?\w*x", self.pattern) or self._branches():
+        if self.flags & VERBOSE or "(?#" in self.pattern or regex.search(r"\(\?\w*x", self.pattern) or self._branches():
             return found
         while self.at < len(self.pattern):
             try:
@@ -269,7 +275,7 @@ class _Parser:
     def _sequence(self, flags: int) -> Node:
         items: list[Node] = []
         while self.at < len(self.pattern) and not self._peek("|") and not self._peek(")"):
-            if flags & regex.X and self._skip_verbose():
+            if flags & VERBOSE and self._skip_verbose():
                 continue
             if (comment := self._comment_end()) is not None:
                 self.at = comment
@@ -293,7 +299,7 @@ class _Parser:
         return self.pattern.index(")", self.at) + 1
 
     def _quantified(self, node: Node, flags: int) -> Node:
-        if flags & regex.X:
+        if flags & VERBOSE:
             while self._skip_verbose():
                 pass
         bounds = self._bounds()
@@ -342,15 +348,15 @@ class _Parser:
             self._refuse(f"a {char} with nothing to repeat", "\\" + char)
         self.at += 1
         if char == ".":
-            return Char(".", flags & regex.S)
+            return Char(".", flags & DOT_ALL)
         if char == "^":
-            return Anchor(Place.LINE_START if flags & regex.M else Place.TEXT_START, flags)
+            return Anchor(Place.LINE_START if flags & LINES else Place.TEXT_START, flags)
         if char == "$":
-            return Anchor(Place.LINE_END if flags & regex.M else Place.LAST_LINE_END, flags)
+            return Anchor(Place.LINE_END if flags & LINES else Place.LAST_LINE_END, flags)
         return self._char(regex.escape(char, special_only=False), flags)
 
     def _char(self, source: str, flags: int) -> Char:
-        return Char(source, flags & (regex.I | regex.A))
+        return Char(source, flags & (IGNORE_CASE | ASCII))
 
     def _group(self, flags: int) -> Node:
         for start, (construct, instead) in _OUTSIDE_GROUPS.items():
@@ -451,7 +457,7 @@ def word_list(words: Iterable[str], flags: str = "") -> Node:
     if not trie:
         raise RuleError("the word list is empty; add a word, or disable the rule")
     word_char = Char(r"\w", 0)
-    body = _from_trie(trie, regex.I if ignore_case else 0)
+    body = _from_trie(trie, IGNORE_CASE if ignore_case else 0)
     return Seq((Look(word_char, ahead=False, wanted=False), body, Look(word_char, ahead=True, wanted=False)))
 
 
