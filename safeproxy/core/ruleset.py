@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 
 from safeproxy.core.automaton import Machine
 from safeproxy.core.backtrack import BacktrackDetector, BacktrackPattern
@@ -33,12 +33,11 @@ class RuleSet:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
+        self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
         self._machines: dict[tuple[int, ...], Machine] = {}
         self._backtracks: dict[int, BacktrackPattern] = {}
-        for kind in ChannelKind:
-            self.acting_detectors(kind)
-            self.watching_detectors(kind)
-        self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
+        self._acting = {kind: self._makers(kind, watching=False) for kind in ChannelKind}
+        self._watching = {kind: self._makers(kind, watching=True) for kind in ChannelKind}
 
     @cached_property
     def digest(self) -> str:
@@ -47,11 +46,11 @@ class RuleSet:
 
     def acting_detectors(self, kind: ChannelKind) -> tuple[Detector, ...]:
         """Fresh detectors for one channel of this kind, for the rules that change the text."""
-        return self._detectors(kind, watching=False)
+        return tuple(make() for make in self._acting[kind])
 
     def watching_detectors(self, kind: ChannelKind) -> tuple[Detector, ...]:
         """Fresh detectors for the rules that only observe: they hold nothing and change nothing."""
-        return self._detectors(kind, watching=True)
+        return tuple(make() for make in self._watching[kind])
 
     def warm_up(self, texts: Iterable[str] = ()) -> None:
         """Meet ordinary text, and ``texts``, before the first stream does: a step costs most the first time."""
@@ -61,7 +60,8 @@ class RuleSet:
                     detector.feed(text)
                     detector.finish()
 
-    def _detectors(self, kind: ChannelKind, *, watching: bool) -> tuple[Detector, ...]:
+    def _makers(self, kind: ChannelKind, *, watching: bool) -> tuple[Callable[[], Detector], ...]:
+        """Makers of the detectors for this kind of channel, of the rules that only observe or of the others."""
         numbers = tuple(
             number
             for number, rule in enumerate(self.rules)
@@ -69,10 +69,8 @@ class RuleSet:
         )
         beside = [number for number in numbers if self.rules[number].engine is Engine.REGEX]
         together = tuple(number for number in numbers if self.rules[number].engine is Engine.AUTOMATON)
-        detectors: list[Detector] = [BacktrackDetector(self._backtrack(number)) for number in beside]
-        if together:
-            detectors.insert(0, PatternDetector(self._machine(together)))
-        return tuple(detectors)
+        first = (partial(PatternDetector, self._machine(together)),) if together else ()
+        return (*first, *(partial(BacktrackDetector, self._backtrack(number)) for number in beside))
 
     def _backtrack(self, number: int) -> BacktrackPattern:
         pattern = self._backtracks.get(number)
