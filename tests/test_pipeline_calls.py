@@ -105,9 +105,9 @@ class TestCalls:
 
     def test_an_unfinished_call_does_not_leave(self) -> None:
         """When the upstream breaks off."""
-        client, _ = served([opening(), *says("Hi"), chunk(call('{"a":1}', id="1", name="f"))])
+        client, _ = served([opening(), *says("Hi. "), chunk(call('{"a":1}', id="1", name="f"))])
         assert client.choices[0].calls == {}
-        assert client.text() == "Hi"
+        assert client.text() == "Hi. "
         assert client.error is not None
 
     def test_a_piece_after_its_call_was_released_is_taken_out(self) -> None:

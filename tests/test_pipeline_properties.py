@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeproxy.core import judge
 from safeproxy.core.filter import StreamFilter
-from safeproxy.core.rule import Rule
+from safeproxy.core.rule import Engine, Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Action, ChannelKind
 from safeproxy.pipeline import BodyPipeline, Policy, StreamPipeline
@@ -190,6 +192,66 @@ def test_no_piece_of_a_secret_leaves_from_anywhere(events: list[dict[str, Any]])
     report = pipeline.report
     assert report.scanned == report.passed + report.removed
     assert report.placeholders >= 0
+
+
+class Fragile:
+    """A validator that breaks when its schedule says so; with each text it goes on to the next entry."""
+
+    def __init__(self) -> None:
+        self.schedule: list[bool] = []
+        self.calls = 0
+
+    def __call__(self, text: str) -> bool:
+        self.calls += 1
+        if self.schedule and self.schedule[self.calls % len(self.schedule)]:
+            raise RuntimeError(text)
+        return True
+
+
+FRAGILE = Fragile()
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setattr(judge, "VALIDATORS", {"fragile": FRAGILE})
+    BREAKING = RuleSet(
+        [
+            Rule(id="email", entity="EMAIL", pattern=r"qzjxkv@vwkqzj\.qzx", validators=("fragile",)),
+            Rule(id="word", entity="WORD", pattern=r"\w+ ?x?", validators=("fragile",), action=Action.OBSERVE),
+            Rule(
+                id="key",
+                entity="KEY",
+                pattern=r"sk-qzjxkvwq",
+                validators=("fragile",),
+                engine=Engine.REGEX,
+                max_length=99,
+            ),
+        ]
+    )
+
+
+@given(
+    st.lists(EVENTS | st.builds(lambda text: event(choice({"content": text})), st.sampled_from(SECRETS)), max_size=6),
+    st.lists(st.booleans(), min_size=1, max_size=12),
+    st.sampled_from(["halt", "pass"]),
+    st.sampled_from(["done", "end", "fail"]),
+)
+def test_a_detector_that_breaks_never_breaks_the_pipeline(
+    events: list[dict[str, Any]], schedule: list[bool], on_error: Any, ending: str
+) -> None:
+    """Whenever it breaks: nothing is raised, the counts add up, and where errors halt no secret leaves."""
+    FRAGILE.schedule, FRAGILE.calls = schedule, 0
+    pipeline = StreamPipeline(CHAT, Policy(BREAKING, on_detector_error=on_error))
+    out = b"".join(pipeline.feed(b": sk-qzjxkvwq\n\n" + sse(body)) for body in events)
+    out += {"done": lambda: pipeline.feed(DONE), "end": pipeline.finish, "fail": lambda: pipeline.fail("reset")}[
+        ending
+    ]()
+    assert pipeline.done
+    report = pipeline.report
+    assert report.held == 0
+    assert report.scanned == report.passed + report.removed
+    assert min(report.passed, report.removed, report.placeholders) >= 0
+    if on_error == "halt":
+        assert leaked(out.decode()) is None
+    body = {"choices": [{"index": 0, "message": entry, "finish_reason": "stop"} for entry in events]}
+    BodyPipeline(CHAT, Policy(BREAKING, on_detector_error=on_error)).run(json.dumps(body).encode(), 200)
 
 
 @given(JSON, st.sampled_from([200, 400]))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from safeproxy.core.filter import StreamFilter
+from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import DetectorError
 from safeproxy.pipeline import Policy, StreamPipeline
+from safeproxy.wire import jsontext
 from tests.wire.chat import (
     CHAT,
     DONE,
@@ -25,6 +29,8 @@ from tests.wire.chat import (
     served,
     sse,
 )
+
+HOLDS_EVERY_WORD = RuleSet([Rule(id="handle", entity="HANDLE", pattern=r"\w[\w, ]*@\w+")])
 
 
 def test_the_fast_path_gives_what_the_slow_path_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,13 +65,47 @@ def test_the_fast_path_gives_what_the_slow_path_gives(monkeypatch: pytest.Monkey
             assert fast == slow
 
 
-def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After two events of a shape no event of it is parsed any more."""
-    pipeline = StreamPipeline(CHAT, Policy(RuleSet([EMAIL, NUMBER, KEY])))
-    for frame in [opening(), *says("One, ", "two, ")]:
-        pipeline.feed(frame)
-    monkeypatch.setattr("safeproxy.wire.jsontext.parse", lambda data: pytest.fail("parsed"))
-    assert [pipeline.feed(frame) for frame in says("three, ", "\u00e9, ")] == says("three, ", "\u00e9, ")
+WORDS = ["One, ", "two", " three", " four. ", "five\u00e9", "six, "]
+
+
+def slow_events(monkeypatch: pytest.MonkeyPatch, frames: list[bytes], rules: RuleSet) -> list[int]:
+    """Which of the frames were parsed, by number."""
+    parse, parsed = jsontext.parse, []
+    pipeline = StreamPipeline(CHAT, Policy(rules))
+    for number, frame in enumerate(frames):
+        with monkeypatch.context() as patch:
+            # Learning parses too, but only what has a probe in it.
+            patch.setattr(jsontext, "parse", lambda data, at=number: (parsed.append(at), parse(data))[1])
+            pipeline.feed(frame)
+    return sorted(set(parsed))
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"usage": None}, {"obfuscation": "aB3"}, {"provider": "Acme"}, {"system_fingerprint": "fp_1"}]
+)
+@pytest.mark.parametrize("rules", [RuleSet([EMAIL, NUMBER, KEY]), HOLDS_EVERY_WORD])
+def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], rules: RuleSet) -> None:
+    """From the second text on no event is parsed, though the first may be held in part or whole."""
+    texts = [sse(event(choice({"content": word}), **more)) for word in WORDS]
+    assert slow_events(monkeypatch, [opening(), *texts, chunk({}, "stop")], rules) == [0, 1, 7]
+
+
+def test_the_fast_path_is_taken_without_a_role_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the role comes with the first text, the second text's frame is the one that recurs."""
+    frames = [chunk({"role": "assistant", "content": "One"}), *says(*WORDS)]
+    assert slow_events(monkeypatch, frames, HOLDS_EVERY_WORD) == [0, 1]
+    frames = [chunk({"role": "assistant", "content": word}) for word in WORDS]
+    assert slow_events(monkeypatch, frames, HOLDS_EVERY_WORD) == [0]
+
+
+def test_the_fast_path_is_taken_by_several_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own frame, with an id of its own even."""
+    frames = [
+        sse({**event(choice({"content": word}, index=index)), "id": f"c-{index}"})
+        for word in WORDS
+        for index in range(3)
+    ]
+    assert slow_events(monkeypatch, frames, HOLDS_EVERY_WORD) == [0, 1, 2]
 
 
 class TestFastPath:

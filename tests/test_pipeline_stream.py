@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from safeproxy.core.filter import StreamFilter
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import DetectorError
+from safeproxy.events import Action
 from safeproxy.pipeline import Policy, StreamPipeline
 from tests.wire.chat import (
     CHAT,
@@ -169,12 +171,21 @@ class TestEnds:
         assert pipeline.report.ended == "stop"
 
     def test_an_end_without_finish_is_an_error(self) -> None:
-        """What is cleared leaves, then the API's error; never a silent end."""
-        client, pipeline = served([opening(), *says("Hi", " ada")])
-        assert client.text() == "Hi ada"
+        """What is cleared has left, what is undecided never does; then the API's error, never a silent end."""
+        client, pipeline = served([opening(), *says("Mail ", "ada@exam")])
+        assert client.text() == "Mail "
         assert client.error is not None
         assert client.error["code"] == "upstream_incomplete"
-        assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_incomplete", ["no_finish"])
+        report = pipeline.report
+        assert (report.ended, report.faults) == ("upstream_incomplete", ["no_finish"])
+        assert (report.scanned, report.passed, report.removed, report.placeholders) == (13, 5, 8, 0)
+
+    def test_a_choice_that_was_finished_is_whole_though_another_breaks_off(self) -> None:
+        """Only the text that broke off is undecided."""
+        frames = [opening(), opening(1), *says("Hi ada"), *says("ada", index=1), chunk({}, "stop")]
+        client, pipeline = served(frames)
+        assert (client.text(), client.text(index=1)) == ("Hi ada", "")
+        assert pipeline.report.ended == "upstream_incomplete"
 
     def test_an_empty_stream_is_an_error(self) -> None:
         """No choice at all is no answer."""
@@ -190,10 +201,10 @@ class TestEnds:
         assert pipeline.report.ended == "stop"
 
     def test_an_end_marker_without_finish_is_recorded(self) -> None:
-        """It passes, but the record does not say that the answer was finished."""
-        client, pipeline = served([opening(), *says("Hi"), DONE])
+        """The text did end, so all of it leaves; but the record does not say that the answer was finished."""
+        client, pipeline = served([opening(), *says("Hi ada"), DONE])
         assert client.done
-        assert client.text() == "Hi"
+        assert client.text() == "Hi ada"
         assert pipeline.report.ended == "upstream_incomplete"
 
     def test_nothing_follows_the_end_marker(self) -> None:
@@ -206,28 +217,45 @@ class TestEnds:
 
     @pytest.mark.parametrize("bad", [b"data: {\n\n", b"data: []\n\n", b"data: hello\n\n", b"data: \xff\n\n"])
     def test_a_frame_that_cannot_be_read_ends_the_answer(self, bad: bytes) -> None:
-        """What is cleared leaves, then an error; the frame does not."""
-        client, pipeline = served([opening(), *says("Hi"), bad, *says("more")])
-        assert client.text() == "Hi"
+        """What is cleared has left, then an error; the frame does not."""
+        client, pipeline = served([opening(), *says("Hi, ada"), bad, *says("more")])
+        assert client.text() == "Hi, "
         assert client.error is not None
         assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_error", ["malformed_event"])
 
     def test_an_upstream_that_breaks_is_reported(self) -> None:
-        """The shell says what broke; the client gets what is cleared and an error."""
+        """The shell says what broke; the client gets an error, and nothing of what is undecided."""
         pipeline = StreamPipeline(CHAT, POLICY)
-        out = pipeline.feed(opening()) + pipeline.feed(says("Hi")[0]) + pipeline.fail("connection_reset")
+        out = pipeline.feed(opening()) + pipeline.feed(says("Hi, ada@exam")[0]) + pipeline.fail("connection_reset")
         client = Client().read(out)
-        assert client.text() == "Hi"
+        assert client.text() == "Hi, "
         assert client.error is not None
-        assert (pipeline.report.ended, pipeline.report.faults) == ("upstream_error", ["connection_reset"])
+        report = pipeline.report
+        assert (report.ended, report.faults) == ("upstream_error", ["connection_reset"])
+        assert (report.scanned, report.passed, report.removed, report.held) == (12, 4, 8, 0)
+
+    @pytest.mark.parametrize("rules", [RULES, RuleSet([dataclasses.replace(EMAIL, action=Action.OBSERVE)])])
+    def test_findings_of_a_broken_answer_are_told(self, rules: RuleSet) -> None:
+        """Also those in the text that had left and was only observed, and in the text that is withheld."""
+        pipeline = StreamPipeline(CHAT, Policy(rules))
+        pipeline.feed(says("To ada@example.com")[0])
+        pipeline.fail("timeout")
+        assert [(found.start, found.end) for found in pipeline.report.take_findings()] == [(3, 18)]
+
+    def test_half_a_character_at_a_broken_end_is_counted(self) -> None:
+        """It came in and never left."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        pipeline.feed(opening() + says("Hi \ud83d")[0])
+        pipeline.fail("timeout")
+        assert (pipeline.report.scanned, pipeline.report.passed, pipeline.report.removed) == (4, 3, 1)
 
     def test_an_error_event_is_filtered_and_ends_the_answer(self) -> None:
         """Its message may quote the prompt."""
         error = {
             "error": {"message": "No: ada@example.com", "code": 429, "metadata": {"flagged_input": "ada@example.com"}}
         }
-        client, pipeline = served([opening(), *says("Hi"), sse(error), *says("more")])
-        assert client.text() == "Hi"
+        client, pipeline = served([opening(), *says("Hi, ada@exam"), sse(error), *says("more")])
+        assert client.text() == "Hi, "
         assert client.error == {"message": "No: [EMAIL]", "code": 429, "metadata": {"flagged_input": "[EMAIL]"}}
         assert pipeline.report.ended == "upstream_error"
 

@@ -19,12 +19,14 @@ class Channel:
     """State of one channel; ``template`` is the event its tail is sent in, with the path to the text in it."""
 
     __slots__ = (
+        "_broken",
         "_filter",
         "_half",
         "_kept",
         "_removed",
         "_report",
         "_unfiltered",
+        "_withheld",
         "choice",
         "delivered",
         "frame",
@@ -39,12 +41,14 @@ class Channel:
 
     def __init__(self, name: str, kind: ChannelKind, choice: int | None, policy: Policy, report: Report) -> None:
         self._filter = StreamFilter(policy.rules, channel=name, kind=kind, hash_key=policy.hash_key)
+        self._broken = False
         self._half = ""
         # A copy of the held text, should the detector break and the policy let it pass.
         self._kept: str | None = "" if policy.on_detector_error == "pass" else None
         self._removed = 0
         self._report = report
         self._unfiltered = 0
+        self._withheld = 0
         self.name = name
         self.kind = kind
         self.choice = choice
@@ -75,7 +79,7 @@ class Channel:
     @property
     def removed(self) -> int:
         """Code points replaced or cut off."""
-        return self._filter.removed
+        return self._filter.removed + self._withheld
 
     @property
     def held(self) -> int:
@@ -115,6 +119,20 @@ class Channel:
         if self._filter.removed != self._removed:
             self._note_edits(before)
         return out + rest
+
+    def break_off(self) -> None:
+        """The channel's text broke off: what is held is withheld, whatever is found in it."""
+        half, self._half = len(self._half), ""
+        self._unfiltered += half
+        self._withheld += half
+        if self.passing or self._broken or self._filter.halted:
+            return
+        held, removed = self._filter.held, self._filter.removed
+        try:
+            self._filter.finish()  # for the findings only
+        except DetectorError:
+            self._report.fault("detector_error")
+        self._withheld += held - (self._filter.removed - removed) - self._filter.held
 
     def expect(self, entries: list[Any], text: str) -> None:
         """Take the log probabilities that come with the delta ``text``, which is fed next."""
@@ -163,9 +181,10 @@ class Channel:
 
     def _let_pass(self, text: str, error: DetectorError) -> str:
         if self._kept is None:
+            self._broken = True
             raise error
         self.passing = True
-        self._report.faults.append("detector_passed")
+        self._report.fault("detector_passed")
         out, self._kept = self._kept + text, None
         self.delivered += len(out)
         return out

@@ -21,6 +21,8 @@ from safeproxy.wire.sse import Frame
 
 #: Templates kept: choices and channels that take turns each have their own.
 _TEMPLATES = 8
+#: Frames learned without any of them being met again before fewer are.
+_TRIES = 4
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
 _PADDING = re.compile(rb',\s*"obfuscation"\s*:\s*"([^"\\]*)"(?=[^"]*\Z)')
 _PROBE = "probe \ue000"
@@ -49,17 +51,15 @@ class Template:
         """The text in a frame, None if the frame is not of this kind."""
         if not raw.startswith(self.before) or not raw.endswith(self.end):
             return None
-        start = len(self.before)
-        if self.after is self.end:
-            body = raw[start : len(raw) - len(self.end)]
-        else:
-            stop = raw.find(self.after, start)
-            padding = raw[stop + len(self.after) : len(raw) - len(self.end)]
-            if stop < 0 or not padding.isalnum():
+        start, stop = len(self.before), len(raw) - len(self.end)
+        if self.after is not self.end:
+            padding = raw.find(self.after, start)
+            if padding < 0 or not raw[padding + len(self.after) : stop].isalnum():
                 return None
-            body = raw[start:stop]
-        if len(raw) < start + len(self.end):
+            stop = padding
+        if stop < start:
             return None
+        body = raw[start:stop]
         try:
             if _PLAIN(body):
                 return body.decode()
@@ -114,7 +114,7 @@ class Shortcuts:
             self._skip -= 1
             return
         self._useless += 1
-        self._skip = min(2 ** min(self._useless, 8), 256) - 2 if self._useless > 2 else 0
+        self._skip = 2 ** min(self._useless - _TRIES, 8) if self._useless > _TRIES else 0
         if _fit(template, frame, path):
             self._templates.insert(0, template)
             del self._templates[_TEMPLATES:]

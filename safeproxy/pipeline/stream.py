@@ -32,7 +32,7 @@ _INCOMPLETE = "The upstream ended its answer before it was finished."
 
 
 class StreamPipeline:
-    """Filters one streamed answer. `feed` and `finish` never raise on any input.
+    """Filters one streamed answer. `feed`, `finish` and `fail` never raise on any input.
 
     Once ``done`` is true nothing more will leave, and the upstream may be closed.
     """
@@ -56,6 +56,11 @@ class StreamPipeline:
         """Take the next bytes of the body, cut anywhere; give what may be sent now."""
         if self.done:
             return b""
+        if self._decoder.idle and len(data) <= self._policy.max_event_bytes:
+            # What follows a template is one frame and nothing else, so it need not be cut.
+            found = self._shortcuts.find(data)
+            if found is not None:
+                return self._take_shortcut(*found, data)
         return self._run(self._decoder.feed(data))
 
     def finish(self) -> bytes:
@@ -68,14 +73,16 @@ class StreamPipeline:
         if self._choices and all(choice.finished for choice in self._choices.values()):
             return out + self._close_all(self._reason())
         self.report.fault("no_finish")
-        return out + self._close_all("upstream_incomplete", self._error(_INCOMPLETE, "upstream_incomplete"))
+        self._end("upstream_incomplete")
+        return out + self._error(_INCOMPLETE, "upstream_incomplete")
 
     def fail(self, fault: str) -> bytes:
-        """The upstream broke; give what is cleared and the API's error event. ``fault`` is a short code."""
+        """The upstream broke; give the API's error event, and nothing of what is held. ``fault`` is a short code."""
         if self.done:
             return b""
         self.report.fault(fault)
-        return self._close_all("upstream_error", self._error(_BROKEN, "upstream_error"))
+        self._end("upstream_error")
+        return self._error(_BROKEN, "upstream_error")
 
     # ---- frames
 
@@ -94,8 +101,7 @@ class StreamPipeline:
         if frame.plain:
             found = self._shortcuts.find(frame.raw)
             if found is not None:
-                template, text = found
-                return self._take_shortcut(template, text, frame)
+                return self._take_shortcut(*found, frame.raw)
         out = b"".join(map(self._comment, frame.comments)) if frame.comments else b""
         if not frame.data:
             return out + self._without_data(frame)
@@ -110,23 +116,23 @@ class StreamPipeline:
             return out + self.fail("malformed_event")
         return out + self._event(event, frame, certain and jsontext.is_safe(frame.data))
 
-    def _take_shortcut(self, template: Template, text: str, frame: Frame) -> bytes:
+    def _take_shortcut(self, template: Template, text: str, raw: bytes) -> bytes:
         self.report.events += 1
         if template.scanned:
             self.report.count(template.scanned, 0, template.scanned)
         channel = template.owner
         if isinstance(channel, HeldCall):
             assert template.pieces is not None
-            self._calls.go_on(channel, template.pieces, text, frame.raw)
+            self._calls.go_on(channel, template.pieces, text, raw)
             return b"" if self._calls.size <= self._policy.max_event_bytes else self.fail("call_too_large")
         try:
             out = channel.feed(text)
         except DetectorError:
             return self._halt("detector_error")
-        if out == text and jsontext.is_safe(frame.raw):
-            sent = frame.raw
+        if out == text and jsontext.is_safe(raw):
+            sent = raw
         else:
-            sent = template.frame(out, frame.raw) if out or not (template.bare or channel.halted) else b""
+            sent = template.frame(out, raw) if out or not (template.bare or channel.halted) else b""
         if channel.halted:
             return sent + self._halt("content_filter")
         return sent + b"".join(channel.ungate()) if channel.gated else sent
@@ -202,20 +208,19 @@ class StreamPipeline:
     def _pass(self, step: Step) -> bytes:
         reading = step.reading
         self._suppress(step)
+        whole = not step.changed
         for tokens in reading.tokens:
             self._queue_tokens(step, tokens)
         for slot in reading.slots:
             self._slot(step, slot)
         for finish in reading.finishes:
             self._finish_choice(step, finish)
+        if whole:
+            self._learn(step)
         release_tokens(step)
         self._drop_anchors(step)
         for channel, _ in step.fed.values():
             step.after += channel.ungate()
-        if reading.error:
-            step.before.append(self._close_channels())
-            if self.done:
-                return b"".join(step.before)
         sent = self._sent(step)
         out = b"".join([*step.before, *self._roles(reading), sent, *step.after])
         if reading.error:
@@ -231,12 +236,8 @@ class StreamPipeline:
         for index, has_role in reading.opened.items():
             self._choices[index].opened |= has_role
         self._constants = reading.constants
-        if not step.changed:
-            self._learn(step)
-            if step.verbatim and step.frame.plain:
-                return step.frame.raw
-            if step.verbatim:
-                return self._dialect.encode(step.frame.data or b"", step.frame)
+        if step.verbatim and not step.changed:
+            return step.frame.raw if step.frame.plain else self._dialect.encode(step.frame.data or b"", step.frame)
         for holder, key in reading.padding if step.changed else ():
             holder.pop(key, None)
         return self._encode(step.event, step.frame)
@@ -254,24 +255,18 @@ class StreamPipeline:
         )
 
     def _learn(self, step: Step) -> None:
+        """Remember the frame, of which nothing but text has changed, if one delta is all that matters in it."""
         reading = step.reading
         deltas = [slot for slot in reading.slots if slot.mode is Mode.DELTA]
-        rest = {slot.mode for slot in reading.slots} - {Mode.DELTA, Mode.WHOLE}
+        others = {slot.mode for slot in reading.slots} - {Mode.DELTA, Mode.WHOLE}
         special = reading.finishes or reading.tokens or reading.anchors or reading.revealing or reading.error
-        if (
-            not step.verbatim
-            or not step.frame.plain
-            or len(deltas) != 1
-            or rest
-            or special
-            or reading.usage
-            or step.found
-        ):
+        if not (step.verbatim and step.frame.plain and len(deltas) == 1):
             return
-        slot = deltas[0]
-        channel = self._home(slot.choice).get(slot.channel)
-        if channel is not None:
-            self._shortcuts.learn(step.frame, slot.path, channel, bare=not reading.news, scanned=step.scanned)
+        if others or special or reading.usage or step.found:
+            return
+        (slot,) = deltas
+        channel = self._home(slot.choice)[slot.channel]
+        self._shortcuts.learn(step.frame, slot.path, channel, bare=not reading.news, scanned=step.scanned)
 
     def _suppress(self, step: Step) -> None:
         """Take out what must not follow a choice's finish: its text, and another finish."""
@@ -442,9 +437,9 @@ class StreamPipeline:
         else:
             step.before.append(frame)
 
-    def _close_channels(self, *, with_calls: bool = False) -> bytes:
-        """End all that is open; give their tails. Raises HaltError and DetectorError."""
-        step = Step({}, Reading(), _NO_FRAME, verbatim=False)
+    def _close_all(self, ended: str, last: bytes = b"", *, with_calls: bool = False) -> bytes:
+        """End the answer whose text has ended: the tails, then ``last``."""
+        step = _empty_step()
         try:
             for index, choice in self._choices.items():
                 for key, channel in list(choice.channels.items()):
@@ -453,32 +448,30 @@ class StreamPipeline:
                     step.before.append(self._release_call(call))
             for key, channel in list(self._loose.items()):
                 self._close(step, key, channel)
-        except (HaltError, DetectorError) as error:
-            step.before.append(self._halt(_why(error)))
-        return b"".join(step.before)
-
-    def _close_all(self, ended: str, last: bytes = b"", *, with_calls: bool = False) -> bytes:
-        """End the answer: the tails, then ``last``."""
-        out = self._close_channels(with_calls=with_calls)
-        if self.done:
-            return out
+        except HaltError:
+            return self._halt("content_filter", step)
+        except DetectorError:
+            return self._halt("detector_error", step)
         self._end(ended)
-        return out + last
+        return b"".join((*step.before, last))
 
     def _end(self, ended: str) -> None:
+        """Nothing more leaves. What is still held never does: its fate hung on text that will not come."""
         self.report.ended = ended
         self.done = True
         for home in (self._loose, *(choice.channels for choice in self._choices.values())):
             for channel in home.values():
+                channel.break_off()
                 self.report.settle(channel)
             home.clear()
 
     def _halt(self, why: str, step: Step | None = None) -> bytes:
         """What of the step came before the finding, then the API's own end."""
-        out = list(step.before) if step is not None else []
-        for slot in step.passed if step is not None else ():
+        step = step or _empty_step()
+        out = list(step.before)
+        for slot in step.passed:
             text = slot.holder[slot.key]
-            if text and step is not None:
+            if text:
                 out.append(self._before_halt(step, slot, text))
         still_open = {index: choice.opened for index, choice in self._choices.items() if not choice.finished}
         if not self._choices:
@@ -580,8 +573,6 @@ class StreamPipeline:
         )
 
 
-_NO_FRAME = Frame(b"", None)
-
-
-def _why(error: Exception) -> str:
-    return "detector_error" if isinstance(error, DetectorError) else "content_filter"
+def _empty_step() -> Step:
+    """For what is sent with no event of the upstream."""
+    return Step({}, Reading(), Frame(b"", None), verbatim=False)

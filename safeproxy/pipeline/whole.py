@@ -6,13 +6,14 @@ import dataclasses
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from safeproxy.core.actions import stand_in
 from safeproxy.core.filter import CHAIN_CEILING, StreamFilter
 from safeproxy.errors import DetectorError
 from safeproxy.events import Action, ChannelKind, Finding
 from safeproxy.pipeline.policy import Policy, Report
-from safeproxy.pipeline.values import Value, Values, is_json
+from safeproxy.pipeline.values import TooManyValuesError, Value, Values, is_json
 
 #: More texts than this in one event, body or call are refused: each costs some microseconds.
 TEXTS_LIMIT = 50_000
@@ -87,21 +88,17 @@ class Scanner:
         than TEXTS_LIMIT values. What is no valid JSON (a model's slip, or cut off) is filtered as plain text, after
         its strings, which some clients decode all the same.
         """
-        values = Values.of(text)
-        if len(values.found) > TEXTS_LIMIT:
+        try:
+            values = Values.of(text, TEXTS_LIMIT)
+        except TooManyValuesError:
             self._report.fault("too_many_texts")
             return Verdict("", halted=True)
         scanned = sum(len(value.text) for value in values.found)
-        alone = [self._remembered(value.text, name, kind) for value in values.found]
-        context = values.in_context()
-        near = self._judged(context, name, kind) if context else _Judged("")
-        parts = _parts(near, values.found)
-        if near.halted or any(judged.halted for judged in alone):
-            found = [finding for judged in (*alone, *parts) for finding in judged.findings]
-            self._report.count(scanned, scanned, 0, found or near.findings)
-            return Verdict("", halted=True, found=True)
-        judged = list(map(self._united, values.found, alone, parts))
+        halted, judged = self._each(values, name, kind)
         findings = [finding for one in judged for finding in one.findings]
+        if halted:
+            self._report.count(scanned, scanned, 0, findings)
+            return Verdict("", halted=True, found=True)
         for value, one in zip(values.found, judged, strict=True):
             value.new = one.text
         if is_json(text):
@@ -111,6 +108,21 @@ class Scanner:
         self._report.count(0, 0, 0, findings)
         verdict = self.whole(values.text(), name, kind)
         return Verdict("" if verdict.halted else verdict.text, verdict.halted, found=verdict.found or bool(findings))
+
+    def _each(self, values: Values, name: str, kind: ChannelKind) -> tuple[bool, list[_Judged]]:
+        """Whether anything halts, and each value judged; if so the findings only."""
+        alone = [self._remembered(value.text, name, kind) for value in values.found]
+        context = values.in_context()
+        near = self._judged(context, name, kind) if context else _Judged("")
+        parts = _parts(near, values.found)
+        if not near.halted and not any(one.halted for one in alone):
+            return False, list(map(self._united, values.found, alone, parts))
+        told = [
+            _Judged("", findings=(*one.findings, *_news(one, part))) for one, part in zip(alone, parts, strict=True)
+        ]
+        if not any(one.findings for one in told):
+            told = [near]  # found in the keys alone, as they follow each other
+        return True, told
 
     def _remembered(self, text: str, name: str, kind: ChannelKind) -> _Judged:
         if (kind, text) in self._clean:
@@ -135,13 +147,11 @@ class Scanner:
 
     def _united(self, value: Value, alone: _Judged, near: _Judged) -> _Judged:
         """What two judgements of a value come to, as if one filter had found it all."""
-        known = {(finding.rule, finding.start, finding.end) for finding in alone.findings}
-        more = [found for found in near.findings if (found.rule, found.start, found.end) not in known]
-        findings = sorted((*alone.findings, *more), key=lambda found: (found.start, found.end))
-        edits = _overlaps_united((*alone.edits, *near.edits))
-        if edits == alone.edits:
-            new, removed = alone.text, alone.removed
-        else:
+        news = _news(alone, near)
+        findings = sorted((*alone.findings, *news), key=lambda found: (found.start, found.end))
+        new, edits, removed = alone.text, alone.edits, alone.removed
+        if any(found.applied is not Action.OBSERVE for found in news):
+            edits = _overlaps_united((*alone.edits, *near.edits))
             new, findings = self._replaced(value.text, edits, findings)
             removed = sum(end - start for start, end in edits)
         if edits and value.is_number:
@@ -149,24 +159,43 @@ class Scanner:
         return _Judged(new, edits=edits, findings=tuple(findings), removed=removed)
 
     def _replaced(self, text: str, edits: tuple[Span, ...], findings: list[Finding]) -> tuple[str, list[Finding]]:
-        """The text with the spans replaced, and the findings with the actions that were carried out."""
-        pieces, at = [], 0
-        for start, end in edits:
-            inside = [f for f in findings if f.applied is not Action.OBSERVE and f.start < end and f.end > start]
-            replacement, action = self._replacement(text[start:end], inside)
-            findings = [dataclasses.replace(f, applied=action) if f in inside else f for f in findings]
+        """The text with the spans replaced, and the findings with the actions that were carried out.
+
+        Each finding but those that are only observed lies in one of the spans, and each span has one at least.
+        """
+        starts = [start for start, _ in edits]
+        inside: list[list[int]] = [[] for _ in edits]
+        for number, finding in enumerate(findings):
+            if finding.applied is not Action.OBSERVE:
+                inside[bisect_right(starts, finding.start) - 1].append(number)
+        pieces: list[str] = []
+        at = 0
+        for (start, end), numbers in zip(edits, inside, strict=True):
+            replacement, action = self._replacement(text[start:end], [findings[number] for number in numbers])
+            for number in numbers:
+                findings[number] = dataclasses.replace(findings[number], applied=action)
             pieces += text[at:start], replacement
             at = end
         return "".join((*pieces, text[at:])), findings
 
     def _replacement(self, text: str, findings: list[Finding]) -> tuple[str, Action]:
-        """What stands for a span, and by which action: the strongest finding's, then the more severe, then the first."""
-        rules = {rule.id: (rule, -number) for number, rule in enumerate(self._policy.rules.rules)}
-        winner = max(findings, key=lambda found: (found.action.strength, found.severity, rules[found.rule][1]))
-        rule = rules[winner.rule][0]
+        """What stands for a span, and by which action: that of the finding that wins, as in one filter."""
+        winner = max(findings, key=lambda f: (f.action.strength, f.severity, -self._numbers[f.rule]))
+        rule = self._policy.rules.rules[self._numbers[winner.rule]]
         if len(text) > CHAIN_CEILING:
             return rule.stand_in, rule.action
         return stand_in(rule, rule.action, text, self._policy.hash_key), rule.action
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Each rule's place in the rule set, by its id."""
+        return {rule.id: number for number, rule in enumerate(self._policy.rules.rules)}
+
+
+def _news(alone: _Judged, near: _Judged) -> list[Finding]:
+    """What was found of a value in its context and not alone."""
+    known = {(finding.rule, finding.start, finding.end) for finding in alone.findings}
+    return [found for found in near.findings if (found.rule, found.start, found.end) not in known]
 
 
 def _parts(near: _Judged, values: list[Value]) -> list[_Judged]:

@@ -7,7 +7,7 @@ upstream sent it. A dialect also writes the few frames the upstream never sent: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -134,11 +134,16 @@ class Reading:
 class Decoder(Protocol):
     """Cuts bytes into frames; see `safeproxy.wire.sse.SseDecoder`."""
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    @property
+    def idle(self) -> bool:
+        """Whether no frame is open."""
+        ...
+
+    def feed(self, data: bytes) -> Iterable[Frame]:
         """Take the next bytes; give the frames they complete. Raises UpstreamError when a frame is too large."""
         ...
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterable[Frame]:
         """The stream has ended; give what was still open."""
         ...
 

@@ -115,7 +115,9 @@ class Leaves:
         self, holder: Any, key: str | int, path: Path, channel: str, kind: ChannelKind = ChannelKind.OTHER
     ) -> None:
         """Take the text at and below ``holder[key]``, which stands at ``path``, into the channel of that name."""
-        self._take(holder, key, path, channel, spoken_name(channel), kind)
+        value = holder[key]
+        if isinstance(value, (dict, list)) or (isinstance(value, str) and value and not is_exempt(key, value)):
+            self._take(holder, key, path, channel, spoken_name(channel), kind)
 
     def _take(self, holder: Any, key: str | int, path: Path, channel: str, name: str, kind: ChannelKind) -> None:
         value = holder[key]

@@ -9,7 +9,7 @@ JSON. Work is linear in the input however it is cut: what has been searched for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from safeproxy.errors import UpstreamError
@@ -54,7 +54,7 @@ class SseDecoder:
     """Cuts a byte stream into frames.
 
     `feed` and `finish` give what is complete; both raise UpstreamError once a single event exceeds ``limit`` bytes,
-    after the frames before it. Their iterators must be run to the end before the next call.
+    after the frames before it. What they give must be run through to the end before the next call.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -63,10 +63,19 @@ class SseDecoder:
         self._searched = 0
         self._first = True
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    @property
+    def idle(self) -> bool:
+        """Whether no frame is open."""
+        return not self._rest
+
+    def feed(self, data: bytes) -> Iterable[Frame]:
         """Take the next bytes; give the frames they complete."""
         rest = self._rest
         if not rest:
+            simple = _SIMPLE.fullmatch(data)
+            if simple is not None and len(data) <= self._limit:
+                self._first = False
+                return (Frame(data, simple[1]),)
             return self._cut(data, 0)
         rest += data
         return self._cut(rest, self._searched)
