@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from hypothesis import HealthCheck, settings
+
+with suppress(ImportError):
+    # It keeps the socket class it finds when it is imported; within a unit test it would find the blocked one.
+    import uvloop  # noqa: F401
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("quick", max_examples=40, **_COMMON)

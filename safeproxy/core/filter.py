@@ -74,6 +74,7 @@ class StreamFilter:
     'Write to [EMAIL_ADDRESS] today'
 
     ``hash_key`` is needed by rules with the action ``hash``; ConfigError is raised here if it is missing.
+    Findings go into the list ``findings`` if one is given, so that several filters can share it.
     After a halt (`halted` is true) nothing more is released.
     """
 
@@ -103,6 +104,7 @@ class StreamFilter:
         channel: str = "content",
         kind: ChannelKind = ChannelKind.CONTENT,
         hash_key: bytes | None = None,
+        findings: list[Finding] | None = None,
     ) -> None:
         ruleset = rules if isinstance(rules, RuleSet) else RuleSet(rules)
         if hash_key is None and ruleset.needs_hash_key:
@@ -116,7 +118,7 @@ class StreamFilter:
         self._base = 0  # position of the buffer's first code point
         self._pending: list[Span] = []
         self._cluster: _Cluster | None = None
-        self._findings: list[Finding] = []
+        self._findings = [] if findings is None else findings
         self._edits: list[tuple[int, int]] = []
         self._unwatched = ""  # what the observing detectors have not been told yet
         self.channel = channel
@@ -136,7 +138,8 @@ class StreamFilter:
 
     def take_findings(self) -> list[Finding]:
         """The findings since the last call, in order of position; observed ones may come later."""
-        taken, self._findings = self._findings, []
+        taken = self._findings[:]
+        self._findings.clear()
         return taken
 
     def take_edits(self) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
-from safeproxy.events import ChannelKind, Finding
+from safeproxy.events import ChannelKind
 from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.wire.dialect import JsonObject, Path
@@ -40,7 +40,9 @@ class Channel:
     )
 
     def __init__(self, name: str, kind: ChannelKind, choice: int | None, policy: Policy, report: Report) -> None:
-        self._filter = StreamFilter(policy.rules, channel=name, kind=kind, hash_key=policy.hash_key)
+        self._filter = StreamFilter(
+            policy.rules, channel=name, kind=kind, hash_key=policy.hash_key, findings=report.findings
+        )
         self._broken = False
         self._half = ""
         # A copy of the held text, should the detector break and the policy let it pass.
@@ -90,10 +92,6 @@ class Channel:
     def released(self) -> int:
         """Position before which all is decided and delivered."""
         return self.scanned if self.passing else self._filter.released
-
-    def take_findings(self) -> list[Finding]:
-        """The findings since the last call."""
-        return self._filter.take_findings()
 
     def feed(self, text: str) -> str:
         """Take a delta; give what may be sent. Raises DetectorError unless the policy lets text pass then."""

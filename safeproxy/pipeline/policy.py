@@ -50,10 +50,6 @@ class Counted(Protocol):
         """What is open."""
         ...
 
-    def take_findings(self) -> list[Finding]:
-        """The findings since the last call."""
-        ...
-
 
 class Report:
     """What has become of an answer so far; read it after every call of a pipeline.
@@ -73,7 +69,8 @@ class Report:
         self.upstream_finish: dict[int, str] = {}
         self.delivered_finish: dict[int, str] = {}
         self._live: dict[int, Counted] = {}
-        self._findings: list[Finding] = []
+        self.findings: list[Finding] = []
+        """What was found since the last `take_findings`, in order of position within each channel."""
         self._scanned = 0
         self._removed = 0
         self._delivered = 0
@@ -91,7 +88,10 @@ class Report:
     @property
     def held(self) -> int:
         """Code points held back right now."""
-        return sum(channel.held for channel in self._live.values())
+        held = 0
+        for channel in self._live.values():
+            held += channel.held
+        return held
 
     @property
     def passed(self) -> int:
@@ -104,10 +104,9 @@ class Report:
         return self._delivered + sum(channel.delivered for channel in self._live.values()) - self.passed
 
     def take_findings(self) -> list[Finding]:
-        """The findings since the last call, in order of position within each channel."""
-        taken, self._findings = self._findings, []
-        for channel in self._live.values():
-            taken += channel.take_findings()
+        """Take the findings out."""
+        taken = self.findings[:]
+        self.findings.clear()
         return taken
 
     def watch(self, channel: Counted) -> None:
@@ -120,14 +119,13 @@ class Report:
         self._scanned += channel.scanned
         self._removed += channel.removed + channel.held
         self._delivered += channel.delivered
-        self._findings += channel.take_findings()
 
     def count(self, scanned: int, removed: int, delivered: int, findings: Iterable[Finding] = ()) -> None:
         """Count text that stood alone."""
         self._scanned += scanned
         self._removed += removed
         self._delivered += delivered
-        self._findings += findings
+        self.findings += findings
 
     def fault(self, code: str) -> None:
         """Record that something was amiss; each code once."""

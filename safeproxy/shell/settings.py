@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     rules: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        default=(), description="Rule files or folders of them; `shipped` stands for the shipped rules, which are also the default."
+        default=(),
+        description="Rule files or folders of them; `shipped` stands for the shipped rules, "
+        "which are also the default.",
     )
     audit: Path = Field(default=Path("audit/log"), description="Folder of the audit trail; made if it is missing.")
     hash_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
