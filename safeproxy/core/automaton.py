@@ -56,8 +56,9 @@ Effect = Change | None
 
 #: A pattern that has something under way: its index, its state, the register of each of its groups.
 Active = tuple[int, State, tuple[int, ...]]
-#: For each view, the previous character's bits in the classes that matter; None at the text's start.
-Context = tuple[tuple[bool, ...] | None, ...]
+#: For each view, what the previous character was, as far as it matters: a number, `TEXT_START` where there is none.
+Context = tuple[int, ...]
+TEXT_START: Final = 0
 
 
 class Pattern:
@@ -82,6 +83,8 @@ class Pattern:
             self._refuse_if_dear(classes)
         #: By the machine's class number, what of it decides a step. Where much does, the number itself will do.
         self.keys: dict[int, object] = {}
+        #: By the number in a context, the state with nothing under way.
+        self.fresh_states: dict[int, State] = {}
         self.shares_keys = len(self.search.classes_read) <= _SHARED_KEY
         #: Whether a match could outgrow the rule's ceiling. Invisible characters make any match longer.
         self.may_overflow = widest is None or widest > rule.max_length or rule.view is not View.RAW
@@ -152,7 +155,10 @@ class Machine:
         self._nodes: dict[tuple[Context, tuple[Active, ...]], Node] = {}
         self._wakes: dict[tuple[Context, int], list[tuple[int, Move]]] = {}
         self._edges = 0
-        self.start = self.node((None,) * len(self.views), ())
+        self._previous: list[dict[int, bool] | None] = [None]  # by the numbers in contexts
+        self._context_numbers: dict[tuple[int, tuple[bool, ...]], int] = {}
+        self._contexts_after: list[tuple[int | None, ...]] = []  # by class: the context that its characters leave
+        self.start = self.node((TEXT_START,) * len(self.views), ())
 
     def _pattern(self, rule: Rule, number: int) -> Pattern:
         view = self.views.index(rule.view)
@@ -183,10 +189,22 @@ class Machine:
             number = self._class_numbers.setdefault(bits, len(self._class_bits))
             if number == len(self._class_bits):
                 self._class_bits.append(bits)
+                self._contexts_after.append(tuple(self._context(view, parts) for view, parts in enumerate(bits)))
             if len(self._class_of) > MAX_CHARACTERS:
                 self._class_of.clear()
             self._class_of[char] = number
         return number
+
+    def _context(self, view: int, parts: tuple[Bits, ...]) -> int | None:
+        """The number of what a character is to the next one in this view; None if it is invisible there."""
+        if not parts:
+            return None
+        numbers = self._behind_classes[view]
+        bits = tuple(bool(parts[-1][number]) for number in numbers)
+        context = self._context_numbers.setdefault((view, bits), len(self._previous))
+        if context == len(self._previous):
+            self._previous.append(dict(zip(numbers, bits, strict=True)))
+        return context
 
     def node(self, context: Context, active: tuple[Active, ...]) -> Node:
         """The node for this combination of states."""
@@ -213,6 +231,7 @@ class Machine:
         self._edges = 0
         for pattern in self.patterns:
             pattern.search.forget()
+            pattern.fresh_states.clear()
 
     def edge(self, node: Node, char: str) -> tuple[Node, Effect]:
         """Where ``char`` leads from ``node`` and what it changes."""
@@ -224,7 +243,6 @@ class Machine:
         return edge
 
     def _find_edge(self, node: Node, number: int) -> tuple[Node, Effect]:
-        folds = self._class_bits[number]
         reports = []
         following: list[Active] = []
         for index, state, registers in node.active:
@@ -242,7 +260,7 @@ class Machine:
                 reports.append((index, move.events))
             if not move.state.idle:
                 following.append((index, move.state, move.kept))
-        return self._connect(node, self._after(node.context, folds), following, tuple(reports))
+        return self._connect(node, self._after(node.context, number), following, tuple(reports))
 
     def _connect(
         self,
@@ -268,26 +286,31 @@ class Machine:
             effect = None
         return self.node(context, active), effect
 
-    def _after(self, context: Context, folds: tuple[tuple[Bits, ...], ...]) -> Context:
+    def _after(self, context: Context, number: int) -> Context:
         """The context once a character was taken; an invisible one leaves its view's as it was."""
-        return tuple(
-            tuple(bool(parts[-1][number]) for number in numbers) if parts else before
-            for before, parts, numbers in zip(context, folds, self._behind_classes, strict=True)
-        )
+        after = self._contexts_after[number]
+        if None not in after:
+            return after  # type: ignore[return-value]
+        return tuple(before if new is None else new for before, new in zip(context, after, strict=True))
 
     def _woken(self, context: Context, number: int) -> list[tuple[int, Move]]:
         """The sleeping patterns that a character of this class starts, with their first move."""
         woken = self._wakes.get((context, number))
         if woken is None:
-            previous = [self._previous(context, view) for view in range(len(self.views))]
-            woken = []
+            woken = self._wakes[(context, number)] = []
             for index in self._candidates(number):
-                pattern = self.patterns[index]
-                move = self._moved(index, pattern.search.fresh(previous[pattern.view]), number)
+                move = self._moved(index, self._fresh(index, context), number)
                 if move.events or not move.state.idle:
                     woken.append((index, move))
-            self._wakes[(context, number)] = woken
         return woken
+
+    def _fresh(self, index: int, context: Context) -> State:
+        pattern = self.patterns[index]
+        before = context[pattern.view]
+        state = pattern.fresh_states.get(before)
+        if state is None:
+            state = pattern.fresh_states[before] = pattern.search.fresh(self._previous[before])
+        return state
 
     def _candidates(self, number: int) -> list[int]:
         """The patterns whose match a character of this class may begin."""
@@ -311,18 +334,19 @@ class Machine:
             key = pattern.keys[number] = pattern.search.key(folds) if pattern.shares_keys else number
         return pattern.search.keyed_move(state, key, folds)
 
-    def _previous(self, context: Context, view: int) -> dict[int, bool] | None:
-        bits = context[view]
-        return None if bits is None else dict(zip(self._behind_classes[view], bits, strict=True))
-
     def fresh(self, index: int, before: str) -> State:
         """The state of a pattern that has nothing under way after the text ``before``."""
         pattern = self.patterns[index]
-        seen = [bits for char in before for bits in self.folds(char)[pattern.view]]
+        wanted = max(1, pattern.behind_width)
+        seen: list[Bits] = []
+        for char in reversed(before):
+            seen[:0] = self.folds(char)[pattern.view]
+            if len(seen) >= wanted:
+                break
         behinds: tuple[Behind, ...] | None = None
         if pattern.search.has_behinds:
             behinds = pattern.search.fresh(None).behinds
-            for bits in seen[-pattern.behind_width :]:
+            for bits in seen[-wanted:]:
                 behinds = pattern.search.look_back(behinds, bits)
         return pattern.search.fresh(seen[-1] if seen else None, behinds)
 
