@@ -104,7 +104,7 @@ class Pattern:
             for text in texts:
                 state = self.search.fresh(None)
                 for char in text:
-                    state = self.search.move(state, (known[char],)).state
+                    state = self.search.keyed_move(state, char, (known[char],)).state
         except DetectorError:
             raise RuleError(
                 f"the pattern keeps more than {MAX_THREADS} alternatives, or too wide a look-ahead, open at once on "

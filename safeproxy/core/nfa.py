@@ -7,11 +7,25 @@ alternatives, so an ordered list of threads finds what a backtracking engine fin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import regex
 
-from safeproxy.core.syntax import ASCII, IGNORE_CASE, Alt, Anchor, Char, Look, Node, Place, Repeat, Seq, width
+from safeproxy.core.syntax import (
+    ASCII,
+    IGNORE_CASE,
+    Alt,
+    Anchor,
+    Char,
+    Look,
+    Node,
+    Place,
+    Repeat,
+    Seq,
+    class_pattern,
+    width,
+)
 from safeproxy.errors import RuleError
 
 #: Most nodes a pattern may have.
@@ -37,6 +51,10 @@ BEHIND: Final = 9  # look-behind [its number, wanted]
 WAITS_FOR_NEXT: Final = frozenset({AFTER, EDGE, TEXT_END})
 
 
+def _is_member(pattern: regex.Pattern[str], char: str) -> bool:
+    return pattern.fullmatch(char) is not None
+
+
 class Classes:
     """The character classes of a rule set: each distinct one has a number and is asked of `regex` itself."""
 
@@ -52,12 +70,13 @@ class Classes:
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self.tests)
-            fullmatch = regex.compile(source, flags).fullmatch
-            self.tests.append(lambda char: fullmatch(char) is not None)
-            if not flags & IGNORE_CASE and regex.escape(source[-1], special_only=False) == source:
-                self._letters[source[-1]] = number
+            letter = source[-1]
+            if not flags & IGNORE_CASE and regex.escape(letter, special_only=False) == source:
+                self._letters[letter] = number
+                self.tests.append(letter.__eq__)
             else:
                 self._asked.append(number)
+                self.tests.append(partial(_is_member, class_pattern(source, flags)))
         return number
 
     def members(self, char: str) -> bytes:

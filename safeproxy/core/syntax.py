@@ -117,16 +117,20 @@ def _sum(highs: list[int | None]) -> int | None:
     return None if None in highs else sum(high for high in highs if high is not None)
 
 
+@lru_cache(maxsize=4096)  # a pattern is read when its file is checked and when it is made ready
 def parse(pattern: str, flags: str = "") -> Node:
     """The tree of ``pattern`` under the flag letters ``flags``.
 
     Raises RuleError for what `regex` itself refuses and for what cannot run in the automaton.
     """
-    compiled(pattern, flags)
-    return _Parser(pattern, _value(flags)).whole()
+    _refuse_large(pattern)
+    try:
+        return _Parser(pattern, _value(flags)).whole()
+    except (RuleError, IndexError):
+        compiled(pattern, flags)  # where `regex` refuses the pattern, too, its words are better
+        raise
 
 
-@lru_cache(maxsize=4096)  # a pattern is asked for when its file is checked and when it is made ready
 def compiled(pattern: str, flags: str = "") -> regex.Pattern[str]:
     """``pattern`` as `regex` compiles it, once it is known to be of a size that can be compiled.
 
@@ -136,7 +140,7 @@ def compiled(pattern: str, flags: str = "") -> regex.Pattern[str]:
     try:
         return regex.compile(pattern, _value(flags))
     except regex.error as error:
-        raise RuleError(f"the pattern is not valid: {error}") from None
+        raise RuleError(f"the pattern is not valid: {error}; expected the syntax of the package regex") from None
 
 
 def _value(flags: str) -> int:
@@ -197,6 +201,15 @@ _OUTSIDE_GROUPS = {
     "(?|": ("a branch reset", "a plain group (?:...)"),
 }
 _ANCHORS = {"A": Place.TEXT_START, "Z": Place.TEXT_END, "b": Place.WORD_EDGE, "B": Place.NO_WORD_EDGE}
+
+
+@lru_cache(maxsize=4096)
+def class_pattern(source: str, flags: int) -> regex.Pattern[str]:
+    """One character's class, as `regex` compiles it. Raises RuleError where `regex` refuses it."""
+    try:
+        return regex.compile(source, flags)
+    except regex.error as error:
+        raise RuleError(f"the class {source} is not valid: {error}") from None
 
 
 class _Parser:
@@ -332,9 +345,10 @@ class _Parser:
             self._refuse("a { that is no repeat", r"\{")
         self.at = found.end()
         least = int(found[1] or 0)
-        if found[2] is None:
-            return least, least
-        return least, int(found[3]) if found[3] else None
+        most = least if found[2] is None else int(found[3]) if found[3] else None
+        if most is not None and most < least:
+            self._refuse("a repeat of more than its most times", "the smaller number first")
+        return least, most
 
     def _atom(self, flags: int) -> Node:
         char = self.pattern[self.at]
@@ -356,7 +370,10 @@ class _Parser:
         return self._char(regex.escape(char, special_only=False), flags)
 
     def _char(self, source: str, flags: int) -> Char:
-        return Char(source, flags & (IGNORE_CASE | ASCII))
+        char = Char(source, flags & (IGNORE_CASE | ASCII))
+        if len(source) > 1:
+            class_pattern(char.source, char.flags)
+        return char
 
     def _group(self, flags: int) -> Node:
         for start, (construct, instead) in _OUTSIDE_GROUPS.items():
@@ -394,7 +411,9 @@ class _Parser:
     def _inside(self, opening: int, flags: int) -> Node:
         self.at += opening
         node = self._alternation(flags)
-        self.at += 1  # the closing parenthesis, which `regex` has checked
+        if not self._peek(")"):
+            self._refuse("a ( that is not closed", r"\(")
+        self.at += 1
         return node
 
     def _class(self, flags: int) -> Node:

@@ -264,9 +264,10 @@ class RuleModel(_Model):
 
     def _check_pattern(self) -> None:
         try:
-            syntax.compiled(self.pattern, self.flags)
+            read = syntax.parse if self.engine is Engine.AUTOMATON else syntax.compiled
+            read(self.pattern, self.flags)
         except RuleError as error:
-            refuse(f"{error}; expected the syntax of the package regex", "pattern")
+            refuse(str(error), "pattern")
 
     def _check_word_list(self) -> None:
         if self.engine is not Engine.AUTOMATON:
