@@ -158,3 +158,8 @@ def whole(text: str, kind: ChannelKind = ChannelKind.CONTENT, rules: RuleSet = R
     """What is delivered of a whole text."""
     stream = StreamFilter(rules, kind=kind)
     return stream.feed(text) + stream.finish()
+
+
+def entries(*tokens: str) -> dict[str, Any]:
+    """Log probabilities for these tokens."""
+    return {"content": [{"token": t, "logprob": -1.5, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens]}

@@ -25,6 +25,7 @@ from tests.wire.chat import (
     call,
     choice,
     chunk,
+    entries,
     event,
     opening,
     run,
@@ -32,11 +33,6 @@ from tests.wire.chat import (
     served,
     sse,
 )
-
-
-def entries(*tokens: str) -> dict[str, Any]:
-    """Log probabilities for these tokens."""
-    return {"content": [{"token": t, "logprob": -1.5, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens]}
 
 
 class TestText:

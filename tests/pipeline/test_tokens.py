@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from safeproxy.pipeline import StreamPipeline
@@ -15,6 +13,7 @@ from tests.wire.chat import (
     answer,
     choice,
     chunk,
+    entries,
     event,
     opening,
     run,
@@ -22,11 +21,6 @@ from tests.wire.chat import (
     served,
     sse,
 )
-
-
-def entries(*tokens: str) -> dict[str, Any]:
-    """Log probabilities for these tokens."""
-    return {"content": [{"token": t, "logprob": -1.5, "bytes": list(t.encode()), "top_logprobs": []} for t in tokens]}
 
 
 class TestCompanions:
