@@ -269,8 +269,9 @@ class PatternDetector:
         """The text has ended; give what was still open."""
         for index in list(self._overflows):
             self._close(index, self._position)
-        for index, _, _ in self._node.active:
-            self._finish_pattern(index)
+        for index, state, _ in self._node.active:
+            if index in self._found or self._patterns[index].search.at_end(state) is not None:
+                self._finish_pattern(index)
         self._node, self._starts, self.frontier = self._machine.start, [], self._position
         spans, self._spans = self._spans, []
         return spans

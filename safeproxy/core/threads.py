@@ -99,7 +99,7 @@ Behind = tuple[frozenset[int], bool]
 class State:
     """The threads of one rule between two characters."""
 
-    __slots__ = ("behinds", "groups", "idle", "moves", "pending", "previous", "threads")
+    __slots__ = ("behinds", "ending", "groups", "has_ending", "idle", "moves", "pending", "previous", "threads")
 
     def __init__(
         self, previous: dict[int, bool] | None, threads: tuple[Thread, ...], pending: bool, behinds: tuple[Behind, ...]
@@ -111,6 +111,9 @@ class State:
         self.groups = 1 + max((thread.group for thread in threads), default=-1)
         self.idle = not threads and not pending and not any(nodes or hit for nodes, hit in behinds)
         self.moves: dict[object, Move] = {}
+        self.has_ending = False
+        self.ending: Event | None = None
+        """What the end of the text brings out, once somebody asked."""
 
 
 class Move(NamedTuple):
@@ -232,6 +235,12 @@ class Search:
 
     def at_end(self, state: State) -> Event | None:
         """The match that the end of the text brings out of the threads, if any."""
+        if not state.has_ending:
+            state.ending = self._at_end(state)
+            state.has_ending = True
+        return state.ending
+
+    def _at_end(self, state: State) -> Event | None:
         hits = tuple(hit for _, hit in state.behinds)
         seen: set[tuple[int, Duties]] = set()
         for thread in state.threads:

@@ -55,6 +55,7 @@ _LOOK_ALIKES = {
     "-": "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043",
     "'": "\u2018\u2019\u02bc\u00b4`",
 }
+_DASHES = {ord(dash): "-" for dash in _LOOK_ALIKES["-"]}
 _LATIN = {ord(look_alike): latin for latin, look_alikes in _LOOK_ALIKES.items() for look_alike in look_alikes}
 
 
@@ -67,8 +68,8 @@ def _shows(char: str) -> bool:
 
 
 def nfkd(char: str) -> str:
-    """Compatibility decomposition without invisible characters; case and marks stay."""
-    return "".join(part for part in unicodedata.normalize("NFKD", char) if _shows(part))
+    """Compatibility decomposition without invisible characters, every dash a hyphen; case and marks stay."""
+    return "".join(part for part in unicodedata.normalize("NFKD", char) if _shows(part)).translate(_DASHES)
 
 
 def skeleton(char: str) -> str:

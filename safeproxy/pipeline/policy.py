@@ -11,6 +11,12 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Finding
 from safeproxy.wire.dialect import Reading
 
+#: Finish reasons of the APIs and their compatible servers. Others could be any text, so they are not recorded.
+_REASON_NAMES = """
+    stop length content_filter tool_calls function_call error eos eos_token stop_sequence end_turn max_tokens
+    model_length insufficient_system_resource recitation safety abort cancelled timeout
+"""
+_REASONS = frozenset(_REASON_NAMES.split())
 _TOKEN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
@@ -142,4 +148,4 @@ class Report:
 
 def plain_reason(reason: str) -> str:
     """A finish reason as it may be recorded."""
-    return reason if _TOKEN.fullmatch(reason) else "other"
+    return reason if reason in _REASONS else "other"

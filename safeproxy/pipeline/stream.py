@@ -27,7 +27,7 @@ from safeproxy.wire.sse import Frame, encode_comment
 #: Longer comments are dropped: keep-alives are short.
 _COMMENT_LIMIT = 256
 
-_BROKEN = "The upstream's answer could not be read to its end."
+_BROKEN = "The answer could not be carried to its end."
 _INCOMPLETE = "The upstream ended its answer before it was finished."
 
 
@@ -363,6 +363,8 @@ class StreamPipeline:
         put(event, path, slot.holder.pop(slot.key))
         if channel.edited:
             return
+        if "id" in slot.holder:  # once is enough: clients add strings up
+            put(event, (*path[:-1], "id"), slot.holder.pop("id"))
         frame = self._encode(event, step.frame)
         if not channel.gate(frame, self._policy.max_event_bytes):
             self.report.fault("audio_dropped")

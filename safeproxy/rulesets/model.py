@@ -229,7 +229,9 @@ class RuleModel(_Model):
     keep: Annotated[int, Strict(), Field(ge=0, le=64)] = 4
     """For the action mask: how many characters stay visible at the end."""
     view: View = View.RAW
-    """The alphabet the rule reads in: raw, nfkd (full-width forms folded), skeleton (look-alike letters folded)."""
+    """The alphabet the rule reads in: raw, nfkd (full-width forms folded), skeleton (look-alike letters folded).
+
+    If not given: skeleton for words, raw for a pattern."""
     max_length: Annotated[int, Strict(), Field(ge=1, le=65_536)] = DEFAULT_MAX_LENGTH
     """Longest span, in characters."""
     overflow: Overflow = Overflow.REDACT
@@ -261,6 +263,11 @@ class RuleModel(_Model):
         if self.words_file and PurePath(self.words_file).is_absolute():
             refuse("the path is absolute; expected one relative to the rule file", "words_file")
         return self
+
+    def _view(self) -> View:
+        if "view" in self.model_fields_set or self.pattern:
+            return self.view
+        return View.SKELETON
 
     def _check_pattern(self) -> None:
         try:
@@ -295,7 +302,7 @@ class RuleModel(_Model):
             threshold=float(self.threshold),
             placeholder=self.placeholder,
             mask_keep=self.keep,
-            view=self.view,
+            view=self._view(),
             max_length=self.max_length,
             overflow=self.overflow,
             channels=frozenset(self.on.channels),

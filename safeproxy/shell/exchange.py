@@ -54,6 +54,8 @@ class Exchange:
     upstream_status: int | None = None
     stream: bool = False
     ended: str | None = None
+    complete: bool = False
+    """Whether the client was sent the whole answer: one that leaves now has cancelled nothing."""
     report: Report | None = None
     request_bytes: int = 0
     upstream_bytes: int = 0
@@ -65,6 +67,11 @@ class Exchange:
     wait: float = 0.0
     """Sum over all characters of the time each was held, in seconds."""
     _record: RequestOpened | None = None
+
+    def cancelled(self) -> None:
+        """The client has gone away."""
+        if not self.complete:
+            self.ended = "client_cancelled"
 
     def open(self) -> None:
         """Tell the observers that the request has arrived. Raises AuditError."""

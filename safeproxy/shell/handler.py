@@ -43,10 +43,13 @@ async def handle(request: web.Request) -> web.StreamResponse:
         with nullcontext() if service.server_cancels else client.watched(request):
             return await _answered(service, request, exchange, path, raw_path)
     except client.ClientGone:
-        exchange.ended = "client_cancelled"
+        exchange.cancelled()
         return web.Response(status=499)  # nobody is left to read it; aiohttp wants something to return
     except asyncio.CancelledError:
-        exchange.ended = "client_cancelled" if client.is_gone(request) else exchange.ended or "shutdown"
+        if client.is_gone(request):
+            exchange.cancelled()
+        elif not exchange.complete:
+            exchange.ended = exchange.ended or "shutdown"
         raise
     finally:
         service.running.discard(task)

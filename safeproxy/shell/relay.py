@@ -59,6 +59,7 @@ class Stream:
         try:
             await client.begin(self._request, self._exchange, self._response)
             await self._pump()
+            self._exchange.complete = self._pipeline.done
             await client.end(self._response)
             await self._finish_upstream()
         except asyncio.CancelledError:

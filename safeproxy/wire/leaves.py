@@ -43,6 +43,8 @@ _KNOWN_NAMES = """
 _EXEMPT = frozenset(_EXEMPT_NAMES.split())
 #: Exempt keys whose values may be long.
 _OPAQUE = frozenset({"signature", "thought_signature"})
+#: Keys of objects that the model makes up as it likes.
+_MADE_UP = frozenset({"arguments", "input", "args", "parsed", "output"})
 _TOKEN = re.compile(r"[!-~]{0,256}")
 _OPAQUE_VALUE = re.compile(r"[!-~]*")
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,[A-Za-z0-9+/=_-]*", re.ASCII)
@@ -110,6 +112,7 @@ class Leaves:
         self._choice = choice
         self._delta = delta
         self._whole = whole
+        self._free = False  # below a value that the model made up, no key vouches for what is under it
 
     def collect(
         self, holder: Any, key: str | int, path: Path, channel: str, kind: ChannelKind = ChannelKind.OTHER
@@ -122,14 +125,16 @@ class Leaves:
     def _take(self, holder: Any, key: str | int, path: Path, channel: str, name: str, kind: ChannelKind) -> None:
         value = holder[key]
         if isinstance(value, str):
-            if value and not is_exempt(key, value):
+            if value and (self._free or not is_exempt(key, value)):
                 mode = self._mode(key)
                 self._reading.slots.append(Slot(channel, name, kind, mode, holder, key, path, self._choice))
         elif isinstance(value, dict):
+            outer, self._free = self._free, self._free or key in _MADE_UP
             for child in value:
                 self._take(
                     value, child, (*path, child), f"{channel}.{child}", f"{name}.{spoken(child)}", kind_of(child, kind)
                 )
+            self._free = outer
         elif isinstance(value, list):
             for position, child in enumerate(value):
                 part = entry_index(child, position)

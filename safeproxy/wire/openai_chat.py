@@ -25,12 +25,13 @@ from safeproxy.wire.dialect import (
     Slot,
     Tokens,
 )
-from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind_of, unknown_keys
+from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, entry_index, is_exempt, is_index, kind_of, unknown_keys
 
 _DONE = b"[DONE]"
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-_KEPT = frozenset({*_HEAD, "index", "type", "format"})
+#: What one of a text's own objects keeps: clients add other strings up, ids too.
+_KEPT = frozenset({"index", "type"})
 #: Values that say something of the text beside them, and whether they spell it.
 _PADDING = {"obfuscation": False, "token_ids": True}
 #: Lists of whole things, which later events do not go on with.
@@ -498,31 +499,26 @@ def _numbers(usage: JsonObject) -> dict[str, int]:
             found[key] = value
         elif isinstance(value, dict):
             found.update({f"{key}.{inner}": n for inner, n in value.items() if type(n) is int})
-    return {
-        key: n
-        for key, n in list(found.items())[:64]
-        if len(key) <= 64 and key.replace("_", "").replace(".", "").isalnum()
-    }
+    return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
 
 
 def _is_plain(key: str, value: Any) -> bool:
     return is_exempt(key, value) if isinstance(value, str) else value is None or type(value) in (int, float, bool)
 
 
-def _skeleton(event: Any, path: Path) -> tuple[Any, Path]:
+def _skeleton(event: Any, path: Path, *, top: bool = True) -> tuple[Any, Path]:
     """The containers along the path, of the rest only what identifies them; list positions become 0."""
     if not path:
         return "", ()
     step, rest = path[0], path[1:]
-    inner, inner_path = _skeleton(event[step], rest)
+    inner, inner_path = _skeleton(event[step], rest, top=False)
     if isinstance(step, int):
         return [inner], (0, *inner_path)
-    kept = {key: value for key, value in event.items() if key in _KEPT and _is_plain(key, value)}
-    if "delta" in event and step == "delta":
+    known = _HEAD if top else _KEPT
+    kept = {key: event[key] for key in event if key in known and key != step and _is_plain(key, event[key])}
+    kept[step] = inner
+    if top and step != "choices":
+        kept["choices"] = []  # clients go through them without asking whether there are any
+    if step == "delta":
         kept["finish_reason"] = None
-    kept.pop(step, None)
-    ordered = {key: value for key, value in kept.items() if key != "finish_reason"}
-    ordered[step] = inner
-    if "finish_reason" in kept:
-        ordered["finish_reason"] = None
-    return ordered, (step, *inner_path)
+    return kept, (step, *inner_path)

@@ -177,5 +177,12 @@ def test_errors_have_the_apis_shape(status: int) -> None:
 
 def test_usage_is_read_as_numbers_only() -> None:
     """Nested counts are named with a dot; nothing that could be text is kept."""
-    usage = {"prompt_tokens": 3, "details": {"cached": 1, "x": "y"}, "ada@example.com": 5, "note": "text", "yes": True}
-    assert CHAT.read({"usage": usage}).usage == {"prompt_tokens": 3, "details.cached": 1}
+    details = {"cached_tokens": 1, "reasoning_tokens": "y", "john_smith42": 4}
+    usage = {
+        "prompt_tokens": 3,
+        "prompt_tokens_details": details,
+        "ada@example.com": 5,
+        "John": 6,
+        "total_tokens": True,
+    }
+    assert CHAT.read({"usage": usage}).usage == {"prompt_tokens": 3, "prompt_tokens_details.cached_tokens": 1}
