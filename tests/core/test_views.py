@@ -102,3 +102,9 @@ def test_every_code_point_folds_to_few(fold: object) -> None:
     """Lone surrogates and unassigned ones too; none folds to more than eighteen."""
     assert callable(fold)
     assert max(len(fold(chr(code))) for code in [*range(0xD7F0, 0xE010), *range(0xFB00, 0xFFFF), 0x10FFFF]) == 18
+
+
+def test_every_dash_reads_as_a_hyphen() -> None:
+    """Models like to write numbers with non-breaking hyphens."""
+    for dash in "\u2010\u2011\u2012\u2013\u2014\u2212":
+        assert folded(f"536{dash}22", View.NFKD) == folded(f"536{dash}22", View.SKELETON) == "536-22"

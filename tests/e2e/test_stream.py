@@ -231,6 +231,21 @@ async def test_a_client_that_leaves_takes_the_upstream_along(tmp_path: Path) -> 
         assert (closed["ended"], closed["status"]) == ("client_cancelled", 200)
 
 
+async def test_a_client_that_leaves_after_its_answer_has_cancelled_nothing(tmp_path: Path) -> None:
+    """Whole is whole, though the client closes at [DONE] and the upstream has not closed yet."""
+    async with proxied(tmp_path) as (upstream, proxy):
+        upstream.says(*stream("All there is. "), Wait())
+        async with aiohttp.ClientSession() as session:
+            response = await session.post(proxy.at(CHAT), json={})
+            received = b""
+            while b"[DONE]" not in received:
+                received += await response.content.readany()
+            response.close()
+        closed = await proxy.closed()
+    assert closed["ended"] == "stop"
+    assert closed["finish"]["delivered"] == {"0": "stop"}
+
+
 async def test_a_client_that_leaves_early_takes_the_upstream_along(tmp_path: Path) -> None:
     """The same while the upstream has not even answered."""
     async with proxied(tmp_path) as (upstream, proxy):

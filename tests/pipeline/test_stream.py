@@ -467,3 +467,40 @@ class TestOddities:
         client = Client().read(out)
         assert client.text() == "a. [LONG] b. "
         assert [token["token"] for token in client.choices[0].tokens] == ["a. ", " b. "]
+
+
+class TestTails:
+    """Events that the proxy makes for text it held."""
+
+    def test_ids_are_not_said_twice(self) -> None:
+        """Clients add strings up, so a tail repeats no id of an inner object."""
+        frames = [
+            opening(),
+            chunk({"audio": {"id": "a1", "transcript": "Hel"}}),
+            chunk({"audio": {"transcript": "lo"}}),
+        ]
+        out = run([*frames, chunk({}, "stop"), DONE])[0]
+        assert out.count(b'"a1"') == 1
+
+    def test_a_tail_beside_the_choices_has_choices_too(self) -> None:
+        """Clients go through `choices` of every event."""
+        frames = [opening(), sse({**event(choice({"content": "All fine"})), "__verbose": {"content": "All fine"}})]
+        out = run([*frames, chunk({}, "stop"), DONE])[0]
+        events = [json.loads(line[6:]) for line in out.split(b"\n\n") if line.startswith(b"data: {")]
+        assert all("choices" in one for one in events)
+        assert "".join(one.get("__verbose", {}).get("content", "") for one in events) == "All fine"
+
+    def test_no_key_vouches_for_what_the_model_made_up(self) -> None:
+        """Below arguments that are an object, `id` is a text like any other."""
+        function = {"name": "f", "arguments": {"to": "ada@example.com", "id": "ada@example.com"}}
+        out = run(
+            [opening(), chunk({"tool_calls": [{"index": 0, "id": "1", "function": function}]}), chunk({}, "stop")]
+        )[0]
+        assert b"ada@" not in out
+
+    def test_an_unknown_finish_reason_is_not_recorded(self) -> None:
+        """It could be any text."""
+        pipeline = StreamPipeline(CHAT, POLICY)
+        pipeline.feed(opening() + chunk({}, "sk_live_4eC39") + DONE)
+        assert pipeline.report.upstream_finish == {0: "other"}
+        assert pipeline.report.ended == "other"

@@ -187,6 +187,13 @@ def test_every_key_reaches_the_rule() -> None:
     )
 
 
+def test_words_are_folded_unless_the_rule_says_otherwise() -> None:
+    """A list of words is met however the text spells them; a pattern is read as it stands."""
+    assert RuleModel.model_validate(WORDS).rule().view is View.SKELETON
+    assert RuleModel.model_validate({**WORDS, "view": "raw"}).rule().view is View.RAW
+    assert RuleModel.model_validate(LEAST).rule().view is View.RAW
+
+
 def test_words_are_stripped_and_kept_once() -> None:
     """White space around an entry means nothing, and neither does a second copy."""
     assert RuleModel.model_validate({**WORDS, "words": [" b", "a ", "b"]}).rule().words == ("b", "a")
