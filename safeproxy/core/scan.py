@@ -138,16 +138,20 @@ class PatternDetector:
 
     def _note(self, index: int, start: int, end: int) -> None:
         """A match is pending; one that is too long and would be let go does not take a shorter one's place."""
-        rule = self._patterns[index].rule
-        too_long = end - start > rule.max_length and rule.overflow is Overflow.RELEASE
-        if not (too_long and index in self._found and self._found[index][0] == start):
+        shorter = index in self._found and self._found[index][0] == start
+        if not (shorter and self._is_let_go(index, start, end)):
             self._found[index] = (start, end)
+
+    def _is_let_go(self, index: int, start: int, end: int) -> bool:
+        """Whether a match is longer than its rule wants to have it."""
+        rule = self._patterns[index].rule
+        return end - start > rule.max_length and rule.overflow is Overflow.RELEASE
 
     def _accept(self, index: int, start: int, end: int) -> bool:
         """Whether the match is a finding; if so it is one from now on."""
         pattern = self._patterns[index]
         judge = pattern.judge
-        if end - start > pattern.rule.max_length and pattern.rule.overflow is Overflow.RELEASE:
+        if self._is_let_go(index, start, end):
             return False
         score: float | None = pattern.rule.score
         if not judge.always:
