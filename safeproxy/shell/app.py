@@ -16,6 +16,8 @@ from safeproxy.observers.base import Observers
 from safeproxy.observers.log import LogObserver, operational_logger
 from safeproxy.pipeline import Policy, filter_prompt
 from safeproxy.rulesets import load, shipped
+from safeproxy.shell.client import keep_expecting
+from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.scrub import Scrubber
@@ -45,9 +47,11 @@ def create_app(settings: Settings) -> web.Application:
     app[SERVICE] = service
     app.cleanup_ctx.append(_running)
     app.on_shutdown.append(_stop)
+    if service.cors is not None:
+        app.on_response_prepare.append(service.cors.on_prepare)
     app.router.add_get("/-/health", _health)
     app.router.add_get("/-/ready", _ready)
-    app.router.add_route("*", "/{tail:.*}", handle)
+    app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
 
 
@@ -83,6 +87,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         log=log,
         scrub=Scrubber(policy),
         scans_prompts=any(rule.request for rule in rules.rules),
+        cors=Cors.parse(settings.cors_origins) if settings.cors_origins else None,
     )
 
 

@@ -12,7 +12,7 @@ from aiohttp import http_exceptions, web
 from multidict import CIMultiDict
 
 from safeproxy.shell.exchange import Exchange
-from safeproxy.shell.headers import REQUEST_ID
+from safeproxy.shell.headers import REQUEST_ID, is_readable
 from safeproxy.shell.refusal import Refusal
 from safeproxy.wire.dialect import Dialect
 
@@ -38,6 +38,8 @@ def is_gone(request: web.Request) -> bool:
 
 async def read_body(request: web.Request, exchange: Exchange, limit: int) -> bytes:
     """The whole request body, its coding undone. Raises Refusal (413, 400, 415) and ClientGone."""
+    if not is_readable(request.headers):
+        raise _unreadable_coding()
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
@@ -52,17 +54,28 @@ async def read_body(request: web.Request, exchange: Exchange, limit: int) -> byt
 async def body_pieces(request: web.Request, exchange: Exchange) -> AsyncIterator[bytes]:
     """The request body as it arrives, counted. Raises Refusal (400, 415) and ClientGone."""
     try:
+        await _invite(request, exchange)
         async for piece in request.content.iter_any():
             exchange.request_bytes += len(piece)
             yield piece
     except ConnectionError:
         raise ClientGone from None
     except _UNREADABLE:
-        coding = request.headers.get("content-encoding")
-        if coding:
-            message = "The request body's Content-Encoding cannot be undone here; send it as gzip or plain."
-            raise Refusal(415, "unsupported_encoding", message) from None
+        if request.headers.get("content-encoding"):
+            raise _unreadable_coding() from None
         raise Refusal(400, "unreadable_body", "The request body is not readable HTTP.") from None
+
+
+async def keep_expecting(_: web.Request) -> None:
+    """Take the place of the server's own answer to ``Expect``: a body is invited only when it is going to be read."""
+
+
+async def _invite(request: web.Request, exchange: Exchange) -> None:
+    """Tell a client that waits for it to send its body; one that has its answer already is told nothing more."""
+    expects = request.headers.get("expect", "").lower() == "100-continue"
+    if expects and request.version >= (1, 1) and exchange.status is None:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 def model_of(body: bytes) -> str | None:
@@ -105,6 +118,9 @@ async def answer(
 ) -> web.StreamResponse:
     """Send a whole answer, its length declared. Raises ClientGone."""
     response = web.Response(status=status, reason=reason, headers=headers, body=body)
+    if request.can_read_body:
+        # The rest of its body is of no use: the client need not send it, and must not take it for read.
+        response.force_close()
     await begin(request, exchange, response)
     await end(response)
     if request.method != "HEAD":
@@ -154,6 +170,11 @@ def _leaving() -> Iterator[None]:
         yield
     except ConnectionError:
         raise ClientGone from None
+
+
+def _unreadable_coding() -> Refusal:
+    message = "The request body's Content-Encoding cannot be undone here; send it as gzip or plain."
+    return Refusal(415, "unsupported_encoding", message)
 
 
 def _too_large(limit: int) -> Refusal:

@@ -13,8 +13,9 @@ from multidict import CIMultiDict
 from safeproxy.errors import ClientError
 from safeproxy.pipeline import filter_prompt
 from safeproxy.shell import client, relay
+from safeproxy.shell.cors import is_preflight
 from safeproxy.shell.exchange import Exchange
-from safeproxy.shell.headers import body_was_decoded, request_headers, response_headers
+from safeproxy.shell.headers import REQUEST_ID, body_was_decoded, is_readable, request_headers, response_headers
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.upstream import FAULTS, send
@@ -83,9 +84,11 @@ async def _serve(
 ) -> web.StreamResponse:
     if service.stopping:
         raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
+    if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
+        return await _preflight(service, request, exchange)
     if "websocket" in request.headers.get("upgrade", "").lower():
         message = f"WebSocket connections cannot be filtered yet, so {exchange.path} is refused; use plain HTTP."
-        raise Refusal(501, "unsupported_upgrade", message)
+        raise Refusal(403, "websocket_refused", message)
     if dialect is not None:
         return await _filtered(service, request, exchange, dialect, raw_path)
     if service.passing.allow(request.method, path, raw_path):
@@ -98,6 +101,13 @@ async def _serve(
         f"The proxy cannot filter the answers of {request.method} {exchange.path} yet, so it refuses them. "
         "If they carry no generated text, add the path to the setting pass_paths.",
     )
+
+
+async def _preflight(service: Service, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    """Answer a browser that asks for leave to ask; the upstream hears nothing. The headers are put in by the signal."""
+    service.open(exchange)
+    exchange.ended = "no_content"
+    return await client.answer(request, exchange, 204, CIMultiDict({REQUEST_ID: exchange.id}), b"")
 
 
 async def _filtered(
@@ -141,6 +151,9 @@ async def _relayed(
     kind = upstream.content_type if "content-type" in upstream.headers else ""
     if upstream.status in (204, 304) or upstream.content_length == 0 or 300 <= upstream.status < 400:
         return await relay.relay_head(request, exchange, upstream)
+    if not is_readable(upstream.headers):
+        message = "The upstream's answer has a Content-Encoding that cannot be undone here; it is withheld."
+        raise Refusal(502, "upstream_encoding", message, ended="upstream_error")
     if kind == "text/event-stream":
         return await relay.Stream(service, request, exchange, dialect, upstream).run()
     if kind == "application/json" or kind.endswith("+json"):

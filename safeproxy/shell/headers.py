@@ -12,11 +12,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 REQUEST_ID = "x-safeproxy-request-id"
 
-#: What the client session decodes without extra packages.
-ACCEPTED_ENCODINGS = "gzip, deflate"
+#: Codings that have been undone when a body is read, a request's or the upstream's; one at a time.
+UNDONE = frozenset({"gzip", "deflate", "br", "zstd"})
 
-#: Request codings that the server has already undone when the body is read.
-DECODED_BY_SERVER = frozenset({"gzip", "deflate", "br", "zstd"})
+#: What the upstream may choose from.
+ACCEPTED_ENCODINGS = "gzip, deflate, br, zstd"
 
 _HOP_BY_HOP = frozenset(
     {
@@ -80,7 +80,25 @@ def response_headers(headers: Headers, *, filtered: bool, request_id: str) -> CI
 
 def body_was_decoded(headers: Headers) -> bool:
     """Whether the server has undone the request body's coding, so that its declared length is void."""
-    return headers.get("content-encoding", "").strip().lower() in DECODED_BY_SERVER
+    return headers.get("content-encoding", "").strip().lower() in UNDONE
+
+
+def is_readable(headers: Headers) -> bool:
+    """Whether a body with these headers has come through as plain bytes: what it says can be filtered.
+
+    Only one coding is ever undone, so two of them, or one that nobody here knows, leave bytes that say nothing.
+    """
+    codings = [coding for coding in _listed(headers, "content-encoding") if coding != "identity"]
+    transfer = set(_listed(headers, "transfer-encoding")) - {"chunked", "identity"}
+    return not transfer and (not codings or (len(codings) == 1 and body_was_decoded(headers)))
+
+
+def add_vary(headers: CIMultiDict[str], name: str) -> None:
+    """Say that the answer depends on this header of the request, besides those it says so of already."""
+    named = headers.popall("vary", [])
+    if not {"*", name.lower()} & {one.strip().lower() for value in named for one in value.split(",")}:
+        named.append(name)
+    headers["Vary"] = ", ".join(named)
 
 
 def safe_reason(reason: str | None) -> str | None:
@@ -89,8 +107,12 @@ def safe_reason(reason: str | None) -> str | None:
 
 
 def _named_in_connection(headers: Headers) -> set[str]:
-    values: Iterable[str] = headers.getall("connection", ())
-    return {name.strip().lower() for value in values for name in value.split(",") if name.strip()}
+    return set(_listed(headers, "connection"))
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    values: Iterable[str] = headers.getall(name, ())
+    return [part.strip().lower() for value in values for part in value.split(",") if part.strip()]
 
 
 def _kept(headers: Headers, drop: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,12 @@ from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from safeproxy.pipeline import BodyPipeline, StreamPipeline
-from safeproxy.shell import client
+from safeproxy.shell import client, compression, keepalive
 from safeproxy.shell.exchange import Exchange
-from safeproxy.shell.headers import response_headers, safe_reason
+from safeproxy.shell.headers import add_vary, response_headers, safe_reason
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service, audit_refusal
 from safeproxy.shell.upstream import FAULTS, fault_of
@@ -46,19 +47,27 @@ class Stream:
         self._upstream = upstream
         self._pipeline = StreamPipeline(dialect, service.policy)
         exchange.report = self._pipeline.report
+        self._keep_alive: bytes = getattr(dialect, "keep_alive", b": keep-alive\n\n")
         self._broken_off = False
         exchange.stream = True
         headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
         headers["X-Accel-Buffering"] = "no"
-        self._response = web.StreamResponse(
-            status=upstream.status, reason=safe_reason(upstream.reason), headers=headers
+        self._response = compression.stream_response(
+            gzip=_gzipped(service, request, headers),
+            status=upstream.status,
+            reason=safe_reason(upstream.reason),
+            headers=headers,
         )
 
     async def run(self) -> web.StreamResponse:
         """Carry the whole answer. Raises ClientGone."""
         try:
             await client.begin(self._request, self._exchange, self._response)
-            await self._pump()
+            watch = asyncio.create_task(self._watch())
+            try:
+                await self._pump()
+            finally:
+                watch.cancel()
             self._exchange.complete = self._pipeline.done
             await client.end(self._response)
             await self._finish_upstream()
@@ -83,7 +92,8 @@ class Stream:
             try:
                 data = await read()
             except FAULTS as error:
-                await self._send(self._fail(fault_of(error).code))
+                if not self._broken_off:
+                    await self._send(self._fail(fault_of(error).code))
                 return
             now = clock()
             if data:
@@ -138,6 +148,27 @@ class Stream:
         self._exchange.delivered_bytes += len(data)
         self._exchange.delivered.at(time.perf_counter())
 
+    async def _watch(self) -> None:
+        """While nothing can be sent: signs of life where the API has one, else an end when that lasts too long.
+
+        Runs beside the pump, which writes whole frames only, so that what is written here falls between them.
+        """
+        settings, delivered, report = self._service.settings, self._exchange.delivered, self._pipeline.report
+        with suppress(client.ClientGone):  # the pump finds out by itself
+            if not self._keep_alive:
+                await keepalive.held_too_long(settings.hold_timeout, lambda: delivered.last, lambda: report.events)
+                if not (self._pipeline.done or self._broken_off):
+                    await self._send(self._fail("hold_timeout"))
+                    self._upstream.close()
+            elif settings.keep_alive:
+                await keepalive.send_keep_alives(settings.keep_alive, lambda: delivered.last, self._send_keep_alive)
+
+    async def _send_keep_alive(self) -> None:
+        """Not counted among what was delivered when: it is no part of the answer."""
+        if self._pipeline.done or self._broken_off:
+            return
+        await client.write(self._exchange, self._response, self._keep_alive)
+
     async def _stop(self) -> None:
         """Our own server stops in mid-answer: the client is told so, as the API would tell it."""
         task = asyncio.current_task()
@@ -170,6 +201,8 @@ async def relay_body(
     if service.unrecorded:
         raise audit_refusal()
     headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+    if _gzipped(service, request, headers):
+        out = compression.packed(out, headers)
     reason = safe_reason(upstream.reason) if status == upstream.status else None
     response = await client.answer(request, exchange, status, headers, out, reason)
     exchange.delivered.at(time.perf_counter())
@@ -213,6 +246,14 @@ async def relay_unfiltered(
         exchange.delivered.at(now)
     await client.end(response)
     return response
+
+
+def _gzipped(service: Service, request: web.Request, headers: CIMultiDict[str]) -> bool:
+    """Whether the answer is to be packed; whatever the client asks, caches must know that it depends on that."""
+    if service.settings.compress != "gzip":
+        return False
+    add_vary(headers, "Accept-Encoding")
+    return compression.takes_gzip(request.headers, request.version)
 
 
 async def _read(service: Service, exchange: Exchange, upstream: aiohttp.ClientResponse) -> bytes:

@@ -17,6 +17,7 @@ from safeproxy.events import Finding
 from safeproxy.ledger.writer import AuditError, AuditWriter
 from safeproxy.observers.base import Observers
 from safeproxy.pipeline import Policy
+from safeproxy.shell.cors import Cors
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.refusal import Refusal
@@ -37,6 +38,8 @@ class Service:
     log: structlog.typing.FilteringBoundLogger
     scrub: Scrubber
     scans_prompts: bool
+    cors: Cors | None = None
+    """None if the upstream says which web pages may read its answers."""
     running: set[asyncio.Task[object]] = field(default_factory=set)
     """Tasks of the requests being served."""
     stopping: bool = False

@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from safeproxy.errors import ConfigError
+from safeproxy.shell.cors import Cors
 from safeproxy.shell.paths import DEFAULT_PASS_PATHS, Origin, PassPaths
 
 PREFIX = "SAFEPROXY_"
@@ -44,6 +45,11 @@ def _upstream(value: str) -> str:
 
 def _pass_paths(value: tuple[str, ...]) -> tuple[str, ...]:
     PassPaths.parse(value)
+    return value
+
+
+def _cors_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    Cors.parse(value)
     return value
 
 
@@ -93,6 +99,16 @@ class Settings(BaseSettings):
         description="Paths that may pass unfiltered, such as 'GET|HEAD /v1/models/*' (* one segment, ** any rest). "
         "Replaces the default list. Paths that the proxy can filter are always filtered.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_cors_origins)] = Field(
+        default=(),
+        description="Web origins whose pages may use the proxy from a browser, such as https://app.example.com; "
+        "* for any. The proxy then answers preflight requests itself and replaces the upstream's CORS headers; "
+        "without it both are the upstream's.",
+    )
+    compress: Literal["off", "gzip"] = Field(
+        default="off",
+        description="Whether filtered answers are sent as gzip to clients that ask for it, a stream event by event.",
+    )
     client_max_size: Size = Field(
         default=32 * 2**20, description="Longest request body on filtered paths, in bytes; more is answered with 413."
     )
@@ -108,6 +124,18 @@ class Settings(BaseSettings):
     )
     idle_timeout: Seconds = Field(
         default=600, description="Seconds that the upstream may be silent in the middle of its answer."
+    )
+    keep_alive: float = Field(
+        default=15,
+        ge=0,
+        le=86_400,
+        description="Seconds without anything to send after which a stream gets a sign of life, where the API has one; "
+        "0 for never.",
+    )
+    hold_timeout: Seconds = Field(
+        default=300,
+        description="Seconds that text of a stream may be held while the upstream goes on, where the API has no sign "
+        "of life; then the answer ends with an error.",
     )
     shutdown_grace: float = Field(
         default=30, ge=0, le=3600, description="Seconds that running answers get to end when the process is stopped."

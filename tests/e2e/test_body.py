@@ -186,6 +186,6 @@ async def test_paths_reach_the_upstream_as_written(tmp_path: Path) -> None:
         (asked,) = upstream.asked
         assert asked["target"] == "/openai/deployments/a%2Db/chat/completions?api-version=2&q=%zz+a%2Fb"
         assert asked["body"] == b'{ "model" : "x" }'
-        assert asked["headers"]["Accept-Encoding"] == "gzip, deflate"
+        assert asked["headers"]["Accept-Encoding"] == "gzip, deflate, br, zstd"
         for name, value in headers.items():
             assert asked["headers"][name] == value
