@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
-from safeproxy.pipeline.policy import Policy, Report, plain_reason
+from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.step import put_tokens
 from safeproxy.pipeline.tokens import TokenQueue
-from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, Verdict
+from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
-from safeproxy.wire.dialect import Dialect, Mode, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Ask, Dialect, Mode, Reading, Slot, Tokens
 
 _UNREADABLE = "The upstream's answer could not be read."
 _BLOCKED = "Blocked by content policy (content_policy_violation)."
@@ -21,8 +23,9 @@ _BLOCKED = "Blocked by content policy (content_policy_violation)."
 class BodyPipeline:
     """Filters one whole JSON body, whatever its status; use a new one for each."""
 
-    def __init__(self, dialect: Dialect, policy: Policy) -> None:
+    def __init__(self, dialect: Dialect, policy: Policy, ask: Ask | None = None) -> None:
         self.report = Report()
+        self._ask = ask or Ask()
         self._dialect = dialect
         self._policy = policy
         self._scanner = Scanner(policy, self.report)
@@ -73,14 +76,16 @@ class BodyPipeline:
             at, why = halted
             if status >= 400 or reading.error:
                 return self._blocked(status, why)
-            self._dialect.halt_body(value, reading.slots, at)
+            ask = dataclasses.replace(self._ask, notice="") if self._ask.json else self._ask
+            self._dialect.halt_body(value, reading.slots, at, ask)
             self.report.delivered_finish = dict.fromkeys(reading.opened, "content_filter")
             self._end(why)
         else:
             self._companions(reading)
             self.report.delivered_finish = dict(self.report.upstream_finish)
             failed = status >= 400 or reading.error
-            self._end("upstream_error" if failed else next(iter(self.report.upstream_finish.values()), "stop"))
+            reason = next(iter(self.report.upstream_finish.values()), "stop")
+            self._end("upstream_error" if failed else common_reason(reason))
         return status, jsontext.dump(value, ascii_only=body.isascii()) if self._changed else body
 
     def _slots(self, slots: list[Slot]) -> tuple[int, str] | None:
@@ -88,17 +93,18 @@ class BodyPipeline:
         for at, slot in enumerate(slots):
             if slot.mode is Mode.GATED:
                 continue
-            text = slot.holder[slot.key]
+            before = slot.holder[slot.key]
             try:
-                verdict = self._scan(slot, text)
+                verdict = self._scanner.place(slot, json_content=self._ask.json)
             except DetectorError:
-                slot.holder[slot.key] = ""
+                slot.holder[slot.key] = type(before)()
                 self._changed = True
                 return at, "detector_error"
-            self._note(slot.channel, text, verdict.edits)
-            if verdict.halted or verdict.text != text:
-                slot.holder[slot.key] = verdict.text
-                self._changed = True
+            edited = slot.holder[slot.key] != before
+            if isinstance(before, str):
+                # Where the edits of JSON lie is not told: then nothing of it counts as unchanged.
+                self._note(slot.channel, before, verdict.edits or ((0, len(before)),) if edited else ())
+            self._changed |= edited
             if verdict.halted:
                 return at, "content_filter"
         return None
@@ -108,10 +114,6 @@ class BodyPipeline:
         self._texts[channel] = before + text
         shifted = [(start + len(before), end + len(before)) for start, end in edits]
         self._edits.setdefault(channel, []).extend(shifted)
-
-    def _scan(self, slot: Slot, text: str) -> Verdict:
-        scan = self._scanner.json if slot.mode is Mode.JSON else self._scanner.whole
-        return scan(text, slot.name, slot.kind)
 
     def _companions(self, reading: Reading) -> None:
         """Log probabilities, audio and annotations of the texts that were changed."""
@@ -123,6 +125,9 @@ class BodyPipeline:
             if self._edits.get(anchor.channel) and anchor.holder[anchor.key]:
                 anchor.holder[anchor.key] = []
                 self._changed = True
+        for seal in reading.seals:
+            if self._edits.get(seal.channel):
+                seal.holder[seal.key] = sealed(self._policy, self._texts[seal.channel], seal.holder[seal.key])
         for tokens in reading.tokens:
             self._tokens(tokens)
         if self._changed:
@@ -139,7 +144,7 @@ class BodyPipeline:
         queue.drop(self._edits.get(tokens.channel, ()))
         kept = queue.take(sys.maxsize)
         if kept != entries:
-            tokens.holder[tokens.key] = kept
+            put_tokens(tokens, kept)
             self._changed = True
 
     def _blocked(self, status: int, why: str) -> tuple[int, bytes]:

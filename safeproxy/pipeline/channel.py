@@ -23,8 +23,10 @@ class Channel:
         "_filter",
         "_half",
         "_kept",
+        "_original",
         "_removed",
         "_report",
+        "_said",
         "_unfiltered",
         "_withheld",
         "choice",
@@ -39,7 +41,16 @@ class Channel:
         "tokens",
     )
 
-    def __init__(self, name: str, kind: ChannelKind, choice: int | None, policy: Policy, report: Report) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: ChannelKind,
+        choice: int | None,
+        policy: Policy,
+        report: Report,
+        *,
+        keep: bool = False,
+    ) -> None:
         self._filter = StreamFilter(
             policy.rules, channel=name, kind=kind, hash_key=policy.hash_key, findings=report.findings
         )
@@ -47,6 +58,9 @@ class Channel:
         self._half = ""
         # A copy of the held text, should the detector break and the policy let it pass.
         self._kept: str | None = "" if policy.on_detector_error == "pass" else None
+        # All that came in and all that left, where later events refer to it.
+        self._original: list[str] | None = [] if keep else None
+        self._said: list[str] = []
         self._removed = 0
         self._report = report
         self._unfiltered = 0
@@ -93,6 +107,16 @@ class Channel:
         """Position before which all is decided and delivered."""
         return self.scanned if self.passing else self._filter.released
 
+    @property
+    def original(self) -> str:
+        """All its text so far, if it is kept."""
+        return "".join(self._original or ())
+
+    @property
+    def said(self) -> str:
+        """All that was delivered of it, if that is kept."""
+        return "".join(self._said)
+
     def feed(self, text: str) -> str:
         """Take a delta; give what may be sent. Raises DetectorError unless the policy lets text pass then."""
         if self._half:
@@ -100,11 +124,20 @@ class Channel:
             self._half = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._half = split_half(text)
-        return self._take(text)
+        return self._kept_in_mind(text, self._take(text))
 
     def finish(self) -> str:
         """The channel's text has ended; give the rest. Raises DetectorError as `feed` does."""
         half, self._half = self._half, ""
+        return self._kept_in_mind(half, self._ended(half))
+
+    def _kept_in_mind(self, text: str, out: str) -> str:
+        if self._original is not None:
+            self._original.append(text)
+            self._said.append(out)
+        return out
+
+    def _ended(self, half: str) -> str:
         out = self._take(half) if half else ""
         if self.passing or self._filter.halted:
             return out

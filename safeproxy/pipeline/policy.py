@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,9 +14,37 @@ from safeproxy.wire.dialect import Reading
 #: Finish reasons of the APIs and their compatible servers. Others could be any text, so they are not recorded.
 _REASON_NAMES = """
     stop length content_filter tool_calls function_call error eos eos_token stop_sequence end_turn max_tokens
-    model_length insufficient_system_resource recitation safety abort cancelled timeout
+    model_length insufficient_system_resource recitation safety abort cancelled timeout completed incomplete failed
+    max_output_tokens tool_use pause_turn refusal model_context_window_exceeded compaction load unload
+    complete max_tokens tool_call spii blocklist prohibited_content language other malformed_function_call
+    image_safety unexpected_tool_call
 """
 _REASONS = frozenset(_REASON_NAMES.split())
+#: The words of the APIs for the same few ends, lower case.
+_COMMON = {
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "completed": "stop",
+    "complete": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "spii": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "recitation": "content_filter",
+    "image_safety": "content_filter",
+    "failed": "upstream_error",
+    "error": "upstream_error",
+}
 _TOKEN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
@@ -27,6 +55,8 @@ class Policy:
     ``hash_key`` is needed by rules with the action ``hash``. ``on_detector_error`` says whether a detector that breaks
     halts the answer or lets its channel pass from there on. ``max_event_bytes`` bounds one upstream event, and all
     that is held of tool calls; more is an upstream error. ``max_channels`` bounds the channels of one answer.
+    ``seal`` encrypts a text that only this proxy can read again; without it, an answer is halted where a signed text
+    would have to be changed.
     """
 
     rules: RuleSet
@@ -34,6 +64,7 @@ class Policy:
     on_detector_error: Literal["halt", "pass"] = "halt"
     max_event_bytes: int = 16 * 2**20
     max_channels: int = 1024
+    seal: Callable[[str], str] | None = None
 
 
 class Counted(Protocol):
@@ -148,4 +179,9 @@ class Report:
 
 def plain_reason(reason: str) -> str:
     """A finish reason as it may be recorded."""
-    return reason if reason in _REASONS else "other"
+    return reason if reason.lower() in _REASONS else "other"
+
+
+def common_reason(reason: str) -> str:
+    """A recorded finish reason in the one word that records have for it, whatever the API."""
+    return _COMMON.get(reason.lower(), reason)

@@ -14,7 +14,7 @@ from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
-from safeproxy.wire.dialect import Dialect, Mode
+from safeproxy.wire.dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,10 @@ def _filter(dialect: Dialect, scanner: Scanner, value: Any) -> bool:
     if changed:
         reading = dialect.read_prompt(value)
     for slot in reading.slots:
-        text = slot.holder[slot.key]
-        verdict = (scanner.json if slot.mode is Mode.JSON else scanner.whole)(text, slot.name, slot.kind)
-        if verdict.halted:
+        before = slot.holder[slot.key]
+        if scanner.place(slot).halted:
             raise HaltError
-        slot.holder[slot.key] = verdict.text
-        changed |= verdict.text != text
+        changed |= slot.holder[slot.key] != before
     return changed
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from safeproxy.pipeline.channel import Channel
-from safeproxy.wire.dialect import JsonObject, Path, Reading, Slot, Tokens
+from safeproxy.wire.dialect import JsonObject, ParallelTokens, Path, Reading, Slot, Tokens
 from safeproxy.wire.sse import Frame
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ class Step:
     """Whether anything was found in text that stands alone, even if it was only observed."""
     withheld: bool = False
     """Whether something of it is held back, so that it need not be sent empty."""
+    void: bool = False
+    """Whether it must not be sent at all."""
     before: list[bytes] = field(default_factory=list)
     after: list[bytes] = field(default_factory=list)
     fed: dict[str, tuple[Channel, Slot]] = field(default_factory=dict)
@@ -68,5 +70,12 @@ def release_tokens(step: Step) -> None:
         assert channel.tokens is not None
         ready = channel.tokens.take(channel.released)
         if ready != tokens.holder[tokens.key]:
-            tokens.holder[tokens.key] = ready
+            put_tokens(tokens, ready)
             step.changed = step.withheld = True
+
+
+def put_tokens(tokens: Tokens, entries: list[Any]) -> None:
+    """Let the event have these log probabilities."""
+    tokens.holder[tokens.key] = entries
+    if isinstance(tokens, ParallelTokens):
+        tokens.write(entries)

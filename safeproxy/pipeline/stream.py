@@ -7,21 +7,25 @@ channel, or, when its choice ends, in an event of its own before the finish.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError, UpstreamError
 from safeproxy.events import ChannelKind
+from safeproxy.pipeline.blocks import HeldBlock
 from safeproxy.pipeline.calls import HeldCall, HeldCalls, Taken
 from safeproxy.pipeline.channel import Channel
-from safeproxy.pipeline.policy import Policy, Report, plain_reason
+from safeproxy.pipeline.json_channel import JsonChannel
+from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.repeats import Repeats
 from safeproxy.pipeline.shortcut import Shortcuts, Template
 from safeproxy.pipeline.step import Choice, Step, parted, put, release_tokens
 from safeproxy.pipeline.tokens import TokenQueue
-from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
+from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
-from safeproxy.wire.dialect import Dialect, Finish, JsonObject, Mode, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot, Tokens
 from safeproxy.wire.sse import Frame, encode_comment
 
 #: Longer comments are dropped: keep-alives are short.
@@ -37,20 +41,27 @@ class StreamPipeline:
     Once ``done`` is true nothing more will leave, and the upstream may be closed.
     """
 
-    def __init__(self, dialect: Dialect, policy: Policy) -> None:
+    def __init__(self, dialect: Dialect, policy: Policy, ask: Ask | None = None) -> None:
         self.report = Report()
         self.done = False
+        self._ask = ask = ask or Ask()
         self._dialect = dialect
+        self._voice = dialect.voice(dataclasses.replace(ask, notice="") if ask.json else ask)
         self._policy = policy
         self._decoder = dialect.decoder(policy.max_event_bytes)
         self._scanner = Scanner(policy, self.report)
         self._loose: dict[str, Channel] = {}  # channels of no choice
         self._choices: dict[int, Choice] = {}
         self._calls = HeldCalls()
+        self._block: HeldBlock | None = None
+        self._repeats = Repeats()
+        self._texts: dict[str, tuple[str, str]] = {}  # ended channels, original and delivered, if the voice echoes
         self._shortcuts = Shortcuts()
         self._opened_channels = 0
         self._latest: JsonObject = {}
         self._constants: JsonObject = {}
+        if self._voice.echoes:
+            self._scanner.keep_echoes()
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the body, cut anywhere; give what may be sent now."""
@@ -70,6 +81,8 @@ class StreamPipeline:
         out = self._run(self._decoder.finish())
         if self.done:
             return out
+        if not self._dialect.ends_itself:
+            return out + self._close_all("stop")
         if self._choices and all(choice.finished for choice in self._choices.values()):
             return out + self._close_all(self._reason())
         self.report.fault("no_finish")
@@ -158,7 +171,10 @@ class StreamPipeline:
         return self._close_all("upstream_incomplete", raw, with_calls=True)
 
     def _event(self, event: JsonObject, frame: Frame, certain: bool) -> bytes:
-        parts = self._dialect.split(event, self._calls.holds)
+        if self._repeats.is_one(self._mark(event, frame), frame.data or b""):
+            self.report.fault("repeated_event")
+            return b""
+        parts = self._voice.split(event, self._calls.holds)
         out = []
         for part in parts:
             out.append(self._part(part, frame, certain and len(parts) == 1))
@@ -166,18 +182,29 @@ class StreamPipeline:
                 break
         return b"".join(out)
 
+    def _mark(self, event: JsonObject, frame: Frame) -> object:
+        """What numbers the event within the stream."""
+        return self._voice.mark(event) or frame.id or None
+
     def _part(self, event: JsonObject, frame: Frame, verbatim: bool) -> bytes:
-        step = Step(event, self._dialect.read(event), frame, verbatim)
+        step = Step(event, self._voice.read(event), frame, verbatim)
+        if self._block is not None and self._must_wait(step.reading):
+            self._block.wait(event, frame, verbatim=verbatim)
+            return self._bounded(b"")
         try:
             if not self._admit(step.reading):
                 return self.fail("too_many_texts")
             if step.reading.keys and rename_keys(step.reading.keys, self._scanner):
                 step.changed = True
-                step.reading = self._dialect.read(event)
+                step.reading = self._voice.read(event)
             self.report.note(step.reading)
             self._latest = event
             if step.reading.call is not None:
                 return self._hold(step)
+            if step.reading.block is not None:
+                return self._hold_block(step)
+            if self._block is not None and step.reading.finishes:
+                return self._release_block() + self._after_block(event, frame, verbatim)
             return self._pass(step)
         except HaltError:
             return self._halt("content_filter", step)
@@ -209,6 +236,9 @@ class StreamPipeline:
         reading = step.reading
         self._suppress(step)
         whole = not step.changed
+        for name in reading.closes:
+            self._close_named(step, name)
+        self._seal(step)
         for tokens in reading.tokens:
             self._queue_tokens(step, tokens)
         for slot in reading.slots:
@@ -231,12 +261,14 @@ class StreamPipeline:
     def _sent(self, step: Step) -> bytes:
         """The event itself, as it may be sent; nothing if there is nothing left in it."""
         reading = step.reading
-        if step.changed and self._says_nothing(step):
+        if step.void or (step.changed and self._says_nothing(step)):
             return b""
         for index, has_role in reading.opened.items():
             self._choices[index].opened |= has_role
         self._constants = reading.constants
-        if step.verbatim and not step.changed:
+        stamped = self._voice.stamp(step.event, own=False)
+        self._voice.sent(step.event)
+        if step.verbatim and not step.changed and not stamped:
             return step.frame.raw if step.frame.plain else self._dialect.encode(step.frame.data or b"", step.frame)
         for holder, key in reading.padding if step.changed else ():
             holder.pop(key, None)
@@ -260,7 +292,7 @@ class StreamPipeline:
         deltas = [slot for slot in reading.slots if slot.mode is Mode.DELTA]
         others = {slot.mode for slot in reading.slots} - {Mode.DELTA, Mode.WHOLE}
         special = reading.finishes or reading.tokens or reading.anchors or reading.revealing or reading.error
-        if not (step.verbatim and step.frame.plain and len(deltas) == 1):
+        if not (step.verbatim and step.frame.plain and len(deltas) == 1) or self._mark(step.event, step.frame):
             return
         if others or special or reading.usage or step.found:
             return
@@ -303,14 +335,12 @@ class StreamPipeline:
             slot.holder[slot.key] = ""
             step.changed = True
         else:
-            text = slot.holder[slot.key]
-            step.scanned += len(text)
-            scan = self._scanner.json if slot.mode is Mode.JSON else self._scanner.whole
-            verdict = scan(text, slot.name, slot.kind)
+            before = slot.holder[slot.key]
+            step.scanned += len(before) if isinstance(before, str) else 0
+            verdict = self._scanner.place(slot, json_content=self._ask.json)
             if verdict.halted:
                 raise HaltError
-            slot.holder[slot.key] = verdict.text
-            step.changed |= verdict.text != text
+            step.changed |= slot.holder[slot.key] != before
             step.found |= verdict.found
 
     def _delta(self, step: Step, slot: Slot) -> None:
@@ -334,12 +364,15 @@ class StreamPipeline:
         if channel is None:
             channel = self._new_channel(slot.channel, slot.name, slot.kind, slot.choice)
         if not channel.path:
-            channel.template, channel.path = self._dialect.text_event(step.event, slot.path)
+            channel.template, channel.path = self._voice.text_event(step.event, slot.path)
             channel.frame = Frame(b"", None, event=step.frame.event)
         return channel
 
     def _new_channel(self, key: str, name: str, kind: ChannelKind, choice: int | None) -> Channel:
-        channel = Channel(name, kind, choice, self._policy, self.report)
+        if self._ask.json and kind is ChannelKind.CONTENT and choice is not None:
+            channel: Channel = JsonChannel(name, kind, choice, self._policy, self.report, self._scanner)
+        else:
+            channel = Channel(name, kind, choice, self._policy, self.report, keep=self._voice.echoes)
         self._home(choice)[key] = channel
         self._opened_channels += 1
         self.report.watch(channel)
@@ -359,7 +392,7 @@ class StreamPipeline:
         if not channel.edited and not channel.gated and not channel.held:
             return
         step.changed = step.withheld = True
-        event, path = self._dialect.text_event(step.event, slot.path)
+        event, path = self._voice.text_event(step.event, slot.path)
         put(event, path, slot.holder.pop(slot.key))
         if channel.edited:
             return
@@ -403,6 +436,13 @@ class StreamPipeline:
         self.report.upstream_finish[finish.choice] = plain_reason(finish.reason)
         self.report.delivered_finish[finish.choice] = plain_reason(finish.reason)
 
+    def _close_named(self, step: Step, name: str) -> None:
+        """End the channels of that name, or whose names begin with it."""
+        homes = [self._loose, *(choice.channels for choice in self._choices.values())]
+        for home in homes:
+            for key in [key for key in home if key == name or key.startswith(name + ".")]:
+                self._close(step, key, home[key])
+
     def _close(self, step: Step, key: str, channel: Channel) -> None:
         """End a channel; its tail goes into the step's event if that carries the channel's text, else before it."""
         fed = step.fed.get(key)
@@ -413,7 +453,11 @@ class StreamPipeline:
             fed[1].holder[fed[1].key] += tail
             step.changed = True
         elif tail:
-            step.before.append(self._encode(self._text_event(channel, tail), channel.frame))
+            step.before.append(self._emit(self._text_event(channel, tail), channel.frame))
+        if self._voice.echoes:
+            as_json = isinstance(channel, JsonChannel)
+            self._texts[key] = channel.original, channel.said
+            self._scanner.remember(channel.original, channel.said, channel.kind, as_json=as_json)
         if channel.halted:
             raise HaltError
         if channel.tokens is not None:
@@ -432,8 +476,8 @@ class StreamPipeline:
         if not entries:
             return
         event = channel.template if had_tail else self._text_event(channel, "")
-        self._dialect.attach_tokens(event, key.rpartition(".")[2], entries)
-        frame = self._encode(event, channel.frame)
+        self._voice.attach_tokens(event, key.rpartition(".")[2], entries)
+        frame = self._emit(event, channel.frame)
         if had_tail:
             step.before[-1] = frame
         else:
@@ -448,6 +492,8 @@ class StreamPipeline:
                     self._close(step, key, channel)
                 for call in self._calls.all(index) if with_calls else ():
                     step.before.append(self._release_call(call))
+            if self._block is not None and with_calls:
+                step.before.append(self._release_block())
             for key, channel in list(self._loose.items()):
                 self._close(step, key, channel)
         except HaltError:
@@ -478,7 +524,7 @@ class StreamPipeline:
         still_open = {index: choice.opened for index, choice in self._choices.items() if not choice.finished}
         if not self._choices:
             still_open = {0: False}
-        out += map(self._dialect.encode, self._dialect.halt(self._latest, still_open))
+        out += self._voice.halt(self._latest, still_open, self._said)
         self.report.delivered_finish.update(dict.fromkeys(still_open, "content_filter"))
         if why == "detector_error":
             self.report.fault(why)
@@ -486,21 +532,28 @@ class StreamPipeline:
         return b"".join(out)
 
     def _before_halt(self, step: Step, slot: Slot, text: str) -> bytes:
-        event, path = self._dialect.text_event(step.event, slot.path)
+        event, path = self._voice.text_event(step.event, slot.path)
         put(event, path, text)
         if slot.choice is not None and step.reading.opened.get(slot.choice):
             choice = self._choices[slot.choice]
             if not choice.opened:
-                self._dialect.add_role(event)
+                self._voice.add_role(event)
                 choice.opened = True
-        return self._encode(event, step.frame)
+        return self._emit(event, step.frame)
+
+    def _said(self, key: str) -> str:
+        """What was delivered of a channel, of one that has ended, too."""
+        for home in (self._loose, *(choice.channels for choice in self._choices.values())):
+            if key in home:
+                return home[key].said
+        return self._texts.get(key, ("", ""))[1]
 
     def _error(self, message: str, code: str) -> bytes:
-        return self._dialect.encode(self._dialect.error_event(message, code))
+        return self._dialect.error_frame(message, code)
 
     def _reason(self) -> str:
         """How an answer ended of which every choice was finished: as its first choice did."""
-        return self.report.upstream_finish[min(self.report.upstream_finish)]
+        return common_reason(self.report.upstream_finish[min(self.report.upstream_finish)])
 
     # ---- tool calls
 
@@ -548,7 +601,7 @@ class StreamPipeline:
         frames = []
         for call in self._calls.roles():
             if call.choice not in reading.opened:
-                event = self._dialect.role_event(call.first, call.choice)
+                event = self._voice.role_event(call.first, call.choice)
                 call.brings_role = False
                 if event is not None:
                     self._choices[call.choice].opened = True
@@ -556,16 +609,65 @@ class StreamPipeline:
                     frames.append(self._encode(event, call.frame))
         return frames
 
+    # ---- calls that several kinds of events make up
+
+    def _must_wait(self, reading: Reading) -> bool:
+        """Whether an event may not overtake the call that is held."""
+        assert self._block is not None
+        free = reading.unordered or reading.error or reading.finishes
+        return reading.block != self._block.key and not free
+
+    def _hold_block(self, step: Step) -> bytes:
+        if self._block is None:
+            self._block = HeldBlock(step.reading.block or "")
+        self._block.add(step)
+        return self._bounded(self._release_block() if step.reading.block_ends else b"")
+
+    def _bounded(self, out: bytes) -> bytes:
+        if self._block is not None and self._block.size > self._policy.max_event_bytes:
+            return out + self.fail("call_too_large")
+        return out
+
+    def _release_block(self) -> bytes:
+        """The events of the held call, filtered, and those that waited for them. Raises HaltError."""
+        block, self._block = self._block, None
+        assert block is not None
+        block.filter(self._scanner)
+        out = [self._sent(step) for step in block.steps]
+        for one in block.behind:
+            if self.done:
+                break
+            out.append(self._part(one.event, one.frame, one.verbatim))
+        return b"".join(out)
+
+    def _after_block(self, event: JsonObject, frame: Frame, verbatim: bool) -> bytes:
+        return b"" if self.done else self._part(event, frame, verbatim)
+
     # ---- small things
 
     def _encode(self, event: JsonObject, frame: Frame | None) -> bytes:
         ascii_only = frame is None or frame.data is None or frame.data.isascii()
         return self._dialect.encode(jsontext.dump(event, ascii_only=ascii_only), frame)
 
+    def _emit(self, event: JsonObject, frame: Frame | None) -> bytes:
+        """An event that the upstream did not send."""
+        self._voice.stamp(event, own=True)
+        self._voice.sent(event)
+        return self._encode(event, frame)
+
     def _drop_anchors(self, step: Step) -> None:
         for anchor in step.reading.anchors:
             if self._is_edited(anchor.channel) and anchor.holder[anchor.key]:
+                step.void |= not isinstance(anchor.holder[anchor.key], list)
                 anchor.holder[anchor.key] = []
+                step.changed = True
+
+    def _seal(self, step: Step) -> None:
+        """Where the text under a signature was changed, put the original in the signature, sealed. Raises HaltError."""
+        for seal in step.reading.seals:
+            if self._is_edited(seal.channel):
+                original = self._texts.get(seal.channel, ("", ""))[0]
+                seal.holder[seal.key] = sealed(self._policy, original, seal.holder[seal.key])
                 step.changed = True
 
     def _is_edited(self, channel: str) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from safeproxy.core.actions import stand_in
 from safeproxy.core.filter import CHAIN_CEILING, StreamFilter
@@ -14,6 +16,7 @@ from safeproxy.errors import DetectorError
 from safeproxy.events import Action, ChannelKind, Finding
 from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.values import TooManyValuesError, Value, Values, is_json
+from safeproxy.wire.dialect import Mode, Slot
 
 #: More texts than this in one event, body or call are refused: each costs some microseconds.
 TEXTS_LIMIT = 50_000
@@ -61,10 +64,44 @@ class Scanner:
         self._policy = policy
         self._report = report
         self._clean: set[tuple[ChannelKind, str]] = set()
+        self._echoes: dict[tuple[bool, ChannelKind, str], str] | None = None
+        self._echoed = 0
+
+    def keep_echoes(self) -> None:
+        """From now on remember what became of every text, so that one that comes again is not counted again."""
+        self._echoes = {}
+
+    def remember(self, text: str, delivered: str, kind: ChannelKind, *, as_json: bool) -> None:
+        """A text was filtered elsewhere: should it come again, this is what becomes of it."""
+        if self._echoes is not None and self._echoed < self._policy.max_event_bytes:
+            self._echoed += len(text) + len(delivered)
+            self._echoes[as_json, kind, text] = delivered
+
+    def place(self, slot: Slot, *, json_content: bool = False) -> Verdict:
+        """Filter the value at a slot that stands alone, and put what may be sent of it in its place.
+
+        ``json_content`` says that content is JSON. On a halt the value in the place is of no use.
+        """
+        value = slot.holder[slot.key]
+        as_object = slot.mode is Mode.OBJECT
+        text = json.dumps(value, ensure_ascii=False) if as_object else value
+        as_json = as_object or slot.mode is Mode.JSON or (json_content and slot.kind is ChannelKind.CONTENT)
+        known = None if self._echoes is None else self._echoes.get((as_json, slot.kind, text))
+        if known is not None:
+            verdict = Verdict(known, found=known != text)
+        else:
+            verdict = (self.json if as_json else self.whole)(text, slot.name, slot.kind)
+            if not verdict.halted:
+                self.remember(text, verdict.text, slot.kind, as_json=as_json)
+        if verdict.text != text or verdict.halted:
+            slot.holder[slot.key] = _value(verdict.text, value) if as_object else verdict.text
+        if verdict.halted and slot.mode is Mode.QUOTE:
+            return Verdict(verdict.text, found=True)
+        return verdict
 
     def whole(self, text: str, name: str, kind: ChannelKind) -> Verdict:
         """Filter one value of the channel called ``name``, and count it."""
-        judged = self._judged(text, name, kind)
+        judged = self._remembered(text, name, kind)
         self._report.count(len(text), judged.removed, len(judged.text), judged.findings)
         return Verdict(judged.text, judged.halted, judged.edits, bool(judged.findings))
 
@@ -235,3 +272,15 @@ def _overlaps_united(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 def _zero(number: str) -> str:
     return "0.0" if any(sign in number for sign in ".eE") else "0"
+
+
+def _value(text: str, before: Any) -> Any:
+    """The JSON value a text says; where it says none (it was halted), an empty one of the kind there was."""
+    return json.loads(text) if text else type(before)()
+
+
+def sealed(policy: Policy, original: str, signature: str) -> str:
+    """A signature that holds, sealed, the text it signs, to be put back later. Raises HaltError without a seal."""
+    if policy.seal is None:
+        raise HaltError
+    return policy.seal(json.dumps([original, signature]))

@@ -138,7 +138,7 @@ class Stream:
             self._service.log_bug(error, self._exchange)
             self._exchange.ended = "internal_error"
             message = "The proxy could not go on with this answer."
-            return self._dialect.encode(self._dialect.error_event(message, "internal_error"))
+            return self._dialect.error_frame(message, "internal_error")
 
     async def _send(self, data: bytes) -> None:
         try:

@@ -29,6 +29,10 @@ class Mode(Enum):
     """Text that stands alone."""
     JSON = auto()
     """JSON text that stands alone: what it says is found in its decoded strings."""
+    OBJECT = auto()
+    """A JSON value that stands alone, not as text but as part of the event: judged as its JSON text would be."""
+    QUOTE = auto()
+    """The request's own words, given back: what is found is replaced, but it ends no answer."""
     GATED = auto()
     """No text, but it says what a channel says (audio): it leaves only once that channel's text so far has left."""
     REPEAT = auto()
@@ -37,7 +41,7 @@ class Mode(Enum):
 
 @dataclass(slots=True)
 class Slot:
-    """One place of text: ``holder[key]``, a string, to be replaced there.
+    """One place of text: ``holder[key]``, to be replaced there: a string, with `Mode.OBJECT` any JSON value.
 
     ``name`` is the channel's name in records and must never be made of upstream's words. Channels are told apart by
     ``channel``. ``choice`` is the number of the choice the text belongs to, None when it belongs to none.
@@ -84,8 +88,30 @@ class Tokens:
 
 
 @dataclass(slots=True)
+class ParallelTokens(Tokens):
+    """Log probabilities in several lists side by side; ``holder[key]`` are entries made of them.
+
+    ``write`` puts entries back into the lists.
+    """
+
+    write: Callable[[list[Any]], None]
+
+
+@dataclass(slots=True)
 class Anchor:
-    """A list, ``holder[key]``, that points into a channel's text by position: emptied once that text was changed."""
+    """What points into a channel's text by position, ``holder[key]``: of no use once that text was changed.
+
+    A list is emptied, of anything else the event is left out.
+    """
+
+    channel: str
+    holder: JsonObject
+    key: str
+
+
+@dataclass(slots=True)
+class Seal:
+    """A signature, ``holder[key]``, of a channel's whole text: void once that text was changed."""
 
     channel: str
     holder: JsonObject
@@ -117,6 +143,17 @@ class Reading:
     opened: dict[int, bool] = field(default_factory=dict)
     """Choices that occur, and whether the event brings their role."""
     call: CallPiece | None = None
+    closes: list[str] = field(default_factory=list)
+    """Channels that end before this event: their names, or what their names begin with, up to a dot."""
+    block: str | None = None
+    """The tool call that the event is a part of, where a call takes several kinds of events: they leave together."""
+    block_ends: bool = False
+    """Whether it is the last of them."""
+    pieces: list[Slot] = field(default_factory=list)
+    """Pieces of the texts of the ``block``, modes JSON and DELTA."""
+    seals: list[Seal] = field(default_factory=list)
+    unordered: bool = False
+    """Whether it may overtake what is held (a sign of life)."""
     constants: JsonObject = field(default_factory=dict)
     """Plain values at the top: no news when they equal those of the event before."""
     news: bool = False
@@ -148,22 +185,24 @@ class Decoder(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """One API's way to say things. Pure and without state, so all streams share one."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What matters of a request for the filtering of its answer.
 
-    name: str
+    ``json`` says that the answer's content was asked for as JSON; ``failed`` that the client asks again when an answer
+    ends as incomplete, so that a halt must look like a failure. ``notice`` is shown before a halt, ``""`` for none.
+    """
 
-    def decoder(self, limit: int) -> Decoder:
-        """A fresh decoder of the stream's framing; ``limit`` bounds one frame, in bytes."""
-        ...
+    json: bool = False
+    failed: bool = False
+    notice: str = ""
 
-    def encode(self, data: bytes, like: Frame | None = None) -> bytes:
-        """One frame around one line of JSON, with the event name and id of ``like``."""
-        ...
 
-    def is_end(self, data: bytes) -> bool:
-        """Whether a frame's data is the stream's end marker, which is no JSON."""
-        ...
+class Voice(Protocol):
+    """A dialect within one stream; it may keep what has been said, and is told only of what was sent."""
+
+    echoes: bool
+    """Whether later events say a channel's whole text again."""
 
     def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
         """The event as one or more events that each carry one tool call's piece or none.
@@ -176,12 +215,8 @@ class Dialect(Protocol):
         """What a streamed event holds. Never raises, whatever the types inside."""
         ...
 
-    def read_body(self, body: Any) -> Reading:
-        """What a whole, not streamed body holds, every text standing alone."""
-        ...
-
-    def read_prompt(self, body: Any) -> Reading:
-        """What a request body holds."""
+    def mark(self, event: JsonObject) -> object:
+        """What numbers the event within the stream, None if nothing does: a second one with it is a repetition."""
         ...
 
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
@@ -200,19 +235,69 @@ class Dialect(Protocol):
         """Add log probabilities to a text event."""
         ...
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool]) -> list[bytes]:
-        """The data of the frames that end the stream as the API's own filter would.
+    def stamp(self, event: JsonObject, *, own: bool) -> bool:
+        """Set what changes from event to event (a running number) just before sending; whether that changed it.
 
-        ``like`` is the latest event, ``open_choices`` the choices to be ended and whether each has had its role.
+        ``own`` says that the event is none of the upstream's.
         """
         ...
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int) -> None:
+    def sent(self, event: JsonObject) -> None:
+        """The event, as it is now, has been sent. Events that follow a learned template are not told of."""
+        ...
+
+    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
+        """The frames that end the stream as the API's own filter would.
+
+        ``like`` is the latest event, ``open_choices`` the choices to be ended and whether each has had its role.
+        ``said(channel)`` is what was delivered of a channel, where the voice ``echoes``.
+        """
+        ...
+
+
+class Dialect(Protocol):
+    """One API's way to say things. Pure and without state, so all streams share one."""
+
+    name: str
+    keep_alive: bytes
+    """A frame that says nothing and may be sent at any time; ``b""`` where the API has none."""
+    ends_itself: bool
+    """Whether a stream says when it is finished; else the end of the body is its end."""
+
+    def decoder(self, limit: int) -> Decoder:
+        """A fresh decoder of the stream's framing; ``limit`` bounds one frame, in bytes."""
+        ...
+
+    def encode(self, data: bytes, like: Frame | None = None) -> bytes:
+        """One frame around one line of JSON, with the event name and id of ``like``."""
+        ...
+
+    def is_end(self, data: bytes) -> bool:
+        """Whether a frame's data is the stream's end marker, which is no JSON."""
+        ...
+
+    def ask(self, body: Any) -> Ask:
+        """What a request asks for. Never raises, whatever the types inside."""
+        ...
+
+    def voice(self, ask: Ask) -> Voice:
+        """The dialect for one stream."""
+        ...
+
+    def read_body(self, body: Any) -> Reading:
+        """What a whole, not streamed body holds, every text standing alone."""
+        ...
+
+    def read_prompt(self, body: Any) -> Reading:
+        """What a request body holds."""
+        ...
+
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
         """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would."""
         ...
 
-    def error_event(self, message: str, code: str) -> bytes:
-        """The data of the frame that reports an error in mid-stream."""
+    def error_frame(self, message: str, code: str) -> bytes:
+        """The frame that reports an error in mid-stream."""
         ...
 
     def error_body(self, message: str, *, status: int, code: str) -> bytes:

@@ -7,15 +7,27 @@ llama.cpp's ``__verbose``, OpenRouter's ``reasoning_details``.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 from safeproxy.events import ChannelKind
-from safeproxy.wire import sse
+from safeproxy.wire.base import (
+    DONE,
+    BaseDialect,
+    at,
+    compact,
+    empty_after,
+    informs,
+    is_empty,
+    is_plain,
+    numbers,
+    read_anything,
+    skeleton,
+    text_of,
+)
 from safeproxy.wire.dialect import (
     Anchor,
+    Ask,
     CallPiece,
     Finish,
     JsonObject,
@@ -25,13 +37,10 @@ from safeproxy.wire.dialect import (
     Slot,
     Tokens,
 )
-from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, entry_index, is_exempt, is_index, kind_of, unknown_keys
+from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind_of, unknown_keys
 
-_DONE = b"[DONE]"
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-#: What one of a text's own objects keeps: clients add other strings up, ids too.
-_KEPT = frozenset({"index", "type"})
 #: Values that say something of the text beside them, and whether they spell it.
 _PADDING = {"obfuscation": False, "token_ids": True}
 #: Lists of whole things, which later events do not go on with.
@@ -39,28 +48,17 @@ _WHOLE_IN_DELTA = frozenset({"annotations", "images", "executed_tools", "extra_c
 _WHOLE_AT_TOP = frozenset(
     {"error", "citations", "search_results", "usage", "images", "moderation", "prompt_filter_results"}
 )
-_USAGE_KEY = re.compile(r"[a-z0-9_.]{1,64}")
-#: Fields that only say what the text beside them is.
-_LABELS = frozenset({"type", "format", "id"})
-_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
-class OpenAIChat:
+class OpenAIChat(BaseDialect):
     """The dialect. Channels: ``choice.0.content``, ``choice.0.tool.1.arguments`` and so on."""
 
     name = "openai_chat"
+    head = _HEAD
 
-    def decoder(self, limit: int) -> sse.SseDecoder:
-        """Server-sent events."""
-        return sse.SseDecoder(limit)
-
-    def encode(self, data: bytes, like: sse.Frame | None = None) -> bytes:
-        """One SSE frame."""
-        return sse.encode(data, like)
-
-    def is_end(self, data: bytes) -> bool:
-        """``[DONE]``."""
-        return data.strip() == _DONE
+    def ask(self, body: Any) -> Ask:
+        """Structured output is ``response_format``."""
+        return Ask(json=text_of(at(body, "response_format"), "type") in ("json_object", "json_schema"))
 
     def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
         """One event a choice and a call's piece, if there are calls and they do not stand alone."""
@@ -86,16 +84,15 @@ class OpenAIChat:
 
     def read_body(self, body: Any) -> Reading:
         """A ``chat.completion`` or an error body."""
-        reader = _Reader(whole=True)
-        return reader.top(body) if isinstance(body, dict) else reader.anything(body)
-
-    def read_prompt(self, body: Any) -> Reading:
-        """Every text of a request: messages, tool descriptions, schemas, all else."""
-        return _Reader(whole=True).anything(body, "request")
+        return _Reader(whole=True).top(body) if isinstance(body, dict) else read_anything(body, "body")
 
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
-        """Only the objects along the path, of them only identity and position."""
-        return _skeleton(event, path)
+        """Clients go through ``choices`` without asking whether there are any, and want ``finish_reason``."""
+        made, place = skeleton(event, path, _HEAD)
+        made.setdefault("choices", [])
+        if len(path) > 2 and path[0] == "choices" and path[2] == "delta":
+            made["choices"][0]["finish_reason"] = None
+        return made, place
 
     def role_event(self, event: JsonObject, choice: int) -> JsonObject | None:
         """A chunk with the role alone."""
@@ -120,21 +117,24 @@ class OpenAIChat:
             logprobs = choice["logprobs"] = {"content": None, "refusal": None}
         logprobs[key] = entries
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool]) -> list[bytes]:
-        """A finish chunk ``content_filter`` for each open index, then ``[DONE]``."""
-        head = {key: like[key] for key in _HEAD if key in like and _is_plain(key, like[key])}
+    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
+        """The notice if there is one and a finish chunk ``content_filter`` for each open index, then ``[DONE]``."""
+        head = {key: like[key] for key in _HEAD if key in like and is_plain(key, like[key])}
         head.setdefault("object", "chat.completion.chunk")
         frames = []
         for index, has_role in sorted(open_choices.items()):
             delta = {} if has_role else {"role": "assistant", "content": ""}
+            if self._ask.notice:
+                shown = {"index": index, "delta": {**delta, "content": self._ask.notice}, "finish_reason": None}
+                frames.append(self.encode(compact({**head, "choices": [shown]})))
+                delta = {}
             choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": "content_filter"}
-            frames.append(json.dumps({**head, "choices": [choice]}, separators=(",", ":")).encode())
-        return [*frames, _DONE]
+            frames.append(self.encode(compact({**head, "choices": [choice]})))
+        return [*frames, self.encode(DONE)]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int) -> None:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
         """Later texts emptied, later choices' calls, audio and log probabilities taken out, every finish set."""
-        for slot in slots[at + 1 :]:
-            slot.holder[slot.key] = ""
+        empty_after(slots, at)
         halted = slots[at].choice
         passed = {slot.choice for slot in slots[:at]} - {halted, None}
         choices = body.get("choices") if isinstance(body, dict) else None
@@ -151,17 +151,8 @@ class OpenAIChat:
             if isinstance(message, dict):
                 for key in ("tool_calls", "function_call", "audio", "annotations", "images"):
                     message.pop(key, None)
-
-    def error_event(self, message: str, code: str) -> bytes:
-        """``{"error": {...}}`` alone: beside ``choices`` some clients do not see it."""
-        return self.error_body(message, status=502, code=code)
-
-    def error_body(self, message: str, *, status: int, code: str) -> bytes:
-        """The error object of the OpenAI API; its type follows the status."""
-        kind = "invalid_request_error" if 400 <= status < 500 else "upstream_error"
-        param = "messages" if code == "content_filter" else None
-        error = {"message": message, "type": kind, "param": param, "code": code}
-        return json.dumps({"error": error}, separators=(",", ":")).encode()
+                if ask.notice:
+                    message["content"] = text_of(message, "content") + ask.notice
 
 
 class _Reader:
@@ -171,13 +162,6 @@ class _Reader:
         self.reading = Reading()
         self._whole = whole
         self._ending = False
-
-    def anything(self, value: Any, name: str = "body") -> Reading:
-        """A value of no known shape."""
-        holder = [value]
-        self.reading.keys = unknown_keys(value)
-        Leaves(self.reading, whole=self._whole).collect(holder, 0, (), name)
-        return self.reading
 
     def top(self, event: JsonObject) -> Reading:
         reading = self.reading
@@ -200,8 +184,7 @@ class _Reader:
         reading.error = bool(event.get("error"))
         model, usage = event.get("model"), event.get("usage")
         reading.model = model if isinstance(model, str) else None
-        if isinstance(usage, dict):
-            reading.usage = _numbers(usage)
+        reading.usage = numbers(usage)
         return reading
 
     def _padding(self, holder: JsonObject, key: str, path: Path) -> None:
@@ -243,7 +226,7 @@ class _Reader:
             elif key in _PADDING:
                 self._padding(entry, key, (*path, key))
             elif key != "index":
-                reading.news |= value not in _EMPTY
+                reading.news |= not is_empty(value)
                 # Set apart from the channels inside the delta, which may have a key of the same name.
                 leaves.collect(entry, key, (*path, key), f"{name}.beside.{key}", kind_of(key, ChannelKind.OTHER))
 
@@ -304,7 +287,7 @@ class _Reader:
     def _other(self, message: JsonObject, key: str, index: int, path: Path) -> None:
         """A field of no known shape: unless it is known to come whole, its strings go on from delta to delta."""
         name = f"choice.{index}"
-        self.reading.news |= _informs(key, message[key])
+        self.reading.news |= informs(key, message[key])
         leaves = Leaves(self.reading, choice=index, delta=True, whole=self._whole or key in _WHOLE_IN_DELTA)
         leaves.collect(message, key, path, f"{name}.{key}", kind_of(key, ChannelKind.OTHER))
 
@@ -320,7 +303,7 @@ class _Reader:
                 elif key == "thinking" and isinstance(part[key], list):
                     self._thinking(part[key], f"{name}.thinking", (*at, key), index)
                 else:
-                    self.reading.news |= _informs(key, part[key])
+                    self.reading.news |= informs(key, part[key])
                     leaves.collect(part, key, (*at, key), f"{name}.content.{key}", kind_of(key, ChannelKind.CONTENT))
             if not isinstance(part, dict):
                 leaves.collect(content, position, at, f"{name}.content", ChannelKind.CONTENT)
@@ -354,7 +337,7 @@ class _Reader:
                 if field == "data" and sealed and is_exempt("signature", str(entry[field])):
                     self.reading.news = True
                     continue
-                self.reading.news |= _informs(field, entry[field])
+                self.reading.news |= informs(field, entry[field])
                 leaves.collect(entry, field, (*at, field), f"{name}.{field}", ChannelKind.REASONING)
 
     def _calls(self, calls: list[Any], index: int, path: Path) -> None:
@@ -397,7 +380,7 @@ class _Reader:
                 slot = Slot(name, name, ChannelKind.AUDIO, Mode.GATED, audio, key, (*path, key), index)
                 self.reading.slots.append(slot)
             else:
-                self.reading.news |= _informs(key, value)
+                self.reading.news |= informs(key, value)
                 leaves.collect(audio, key, (*path, key), f"{name}.{key}", ChannelKind.AUDIO)
 
     def _logprobs(self, logprobs: JsonObject, index: int, path: Path) -> None:
@@ -412,13 +395,6 @@ class _Reader:
                 # Token by token, but nobody knows of what: as one channel, so that it is safe whatever it is.
                 leaves = Leaves(self.reading, choice=index, delta=True, whole=self._whole)
                 leaves.collect(logprobs, key, (*path, key), f"choice.{index}.logprobs.{key}")
-
-
-def _informs(key: str, value: Any) -> bool:
-    """Whether a field says something even if all text of its event is held: it is no text, nor mere labelling."""
-    if isinstance(value, str):
-        return bool(value) and is_exempt(key, value) and key not in _LABELS
-    return value not in _EMPTY and key != "index"
 
 
 def _index(choice: Any) -> int:
@@ -446,11 +422,11 @@ def _is_pure_piece(event: JsonObject, choice: JsonObject) -> bool:
     """Whether the event says nothing but a piece of one call, and perhaps the role."""
     delta = choice["delta"]
     calls = delta.get("tool_calls")
-    if not isinstance(calls, list) and calls not in _EMPTY:
+    if not isinstance(calls, list) and not is_empty(calls):
         return False
     pieces = len(calls or ()) + isinstance(delta.get("function_call"), dict)
-    says = {key for key, value in delta.items() if value not in _EMPTY}
-    extra = {key for key, value in choice.items() if value not in _EMPTY} - {"index", "delta", "content_filter_results"}
+    says = {key for key, value in delta.items() if not is_empty(value)}
+    extra = {key for key, value in choice.items() if not is_empty(value)} - {"index", "delta", "content_filter_results"}
     top = {key for key, value in event.items() if isinstance(value, (dict, list)) and value}
     if pieces != 1 or not says <= {"role", "tool_calls", "function_call"} or extra or top != {"choices"}:
         return False
@@ -489,36 +465,3 @@ def _parts(choice: Any, held: Callable[[int], bool]) -> list[Any]:
         parts.append({"index": _index(choice), "delta": {}, "finish_reason": choice["finish_reason"]})
         rest["finish_reason"] = None
     return [rest, *parts]
-
-
-def _numbers(usage: JsonObject) -> dict[str, int]:
-    """The integers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
-    found: dict[str, int] = {}
-    for key, value in usage.items():
-        if type(value) is int:
-            found[key] = value
-        elif isinstance(value, dict):
-            found.update({f"{key}.{inner}": n for inner, n in value.items() if type(n) is int})
-    return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
-
-
-def _is_plain(key: str, value: Any) -> bool:
-    return is_exempt(key, value) if isinstance(value, str) else value is None or type(value) in (int, float, bool)
-
-
-def _skeleton(event: Any, path: Path, *, top: bool = True) -> tuple[Any, Path]:
-    """The containers along the path, of the rest only what identifies them; list positions become 0."""
-    if not path:
-        return "", ()
-    step, rest = path[0], path[1:]
-    inner, inner_path = _skeleton(event[step], rest, top=False)
-    if isinstance(step, int):
-        return [inner], (0, *inner_path)
-    known = _HEAD if top else _KEPT
-    kept = {key: event[key] for key in event if key in known and key != step and _is_plain(key, event[key])}
-    kept[step] = inner
-    if top and step != "choices":
-        kept["choices"] = []  # clients go through them without asking whether there are any
-    if step == "delta":
-        kept["finish_reason"] = None
-    return kept, (step, *inner_path)

@@ -172,7 +172,7 @@ def test_errors_have_the_apis_shape(status: int) -> None:
         "param": "messages",
         "code": "content_filter",
     }
-    assert list(json.loads(CHAT.error_event("No.", "c"))) == ["error"]
+    assert list(json.loads(CHAT.error_frame("No.", "c").removeprefix(b"data: "))) == ["error"]
 
 
 def test_usage_is_read_as_numbers_only() -> None:

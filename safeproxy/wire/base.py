@@ -1,0 +1,185 @@
+"""What most dialects have in common; each dialect says the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Self
+
+from safeproxy.wire import sse
+from safeproxy.wire.dialect import Ask, Decoder, JsonObject, Path, Reading, Slot
+from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, unknown_keys
+
+DONE = b"[DONE]"
+#: What one of a text's own objects keeps in an event made after it: clients add other strings up, ids too.
+_KEPT = frozenset({"index", "type"})
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+#: Fields that only say what the text beside them is.
+_LABELS = frozenset({"type", "format", "id"})
+
+
+class BaseDialect:
+    """Server-sent events, nothing to keep from event to event, errors as ``{"error": {...}}``.
+
+    One object is the dialect; `voice` gives another of its kind for each stream.
+    """
+
+    name = "base"
+    keep_alive = b": keep-alive\n\n"
+    ends_itself = True
+    echoes = False
+    #: What an event made after another keeps of its top.
+    head: tuple[str, ...] = ()
+
+    def __init__(self, ask: Ask | None = None) -> None:
+        self._ask = ask or Ask()
+
+    def decoder(self, limit: int) -> Decoder:
+        """Server-sent events."""
+        return sse.SseDecoder(limit)
+
+    def encode(self, data: bytes, like: sse.Frame | None = None) -> bytes:
+        """One SSE frame."""
+        return sse.encode(data, like)
+
+    def is_end(self, data: bytes) -> bool:
+        """``[DONE]``."""
+        return data.strip() == DONE
+
+    def ask(self, body: Any) -> Ask:
+        """Nothing special."""
+        return Ask()
+
+    def voice(self, ask: Ask) -> Self:
+        """A fresh object for one stream."""
+        return type(self)(ask)
+
+    def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
+        """The event as it is."""
+        return [event]
+
+    def mark(self, event: JsonObject) -> object:
+        """No numbers."""
+        return None
+
+    def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
+        """Only the objects along the path, of them only identity and position."""
+        return skeleton(event, path, self.head)
+
+    def role_event(self, event: JsonObject, choice: int) -> JsonObject | None:
+        """No roles."""
+        return None
+
+    def add_role(self, event: JsonObject) -> None:
+        """No roles."""
+
+    def attach_tokens(self, event: JsonObject, key: str, entries: list[Any]) -> None:
+        """At the top."""
+        event["logprobs"] = entries
+
+    def stamp(self, event: JsonObject, *, own: bool) -> bool:
+        """No numbers."""
+        return False
+
+    def sent(self, event: JsonObject) -> None:
+        """Nothing to keep."""
+
+    def read_body(self, body: Any) -> Reading:
+        """Every text, each standing alone."""
+        return read_anything(body, "body")
+
+    def read_prompt(self, body: Any) -> Reading:
+        """Every text of a request."""
+        return read_anything(body, "request")
+
+    def error_frame(self, message: str, code: str) -> bytes:
+        """``{"error": {...}}`` alone: beside other things some clients do not see it."""
+        return self.encode(self.error_body(message, status=502, code=code))
+
+    def error_body(self, message: str, *, status: int, code: str) -> bytes:
+        """The widespread error object; its type follows the status."""
+        kind = "invalid_request_error" if 400 <= status < 500 else "upstream_error"
+        param = "messages" if code == "content_filter" else None
+        return compact({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def compact(value: Any) -> bytes:
+    """JSON on one line, everything beyond ASCII escaped."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def read_anything(value: Any, name: str) -> Reading:
+    """A value of no known shape, not streamed."""
+    reading = Reading()
+    reading.keys = unknown_keys(value)
+    Leaves(reading, whole=True).collect([value], 0, (), name)
+    return reading
+
+
+def empty_after(slots: list[Slot], at: int) -> None:
+    """Empty every text behind ``slots[at]``, for a whole body that is cut off there."""
+    for slot in slots[at + 1 :]:
+        value = slot.holder[slot.key]
+        slot.holder[slot.key] = type(value)() if isinstance(value, (str, list, dict)) else None
+
+
+def skeleton(event: Any, path: Path, head: tuple[str, ...], *, top: bool = True) -> tuple[Any, Path]:
+    """The containers along the path, of the rest only what identifies them; list positions become 0."""
+    if not path:
+        return "", ()
+    step, rest = path[0], path[1:]
+    inner, inner_path = skeleton(event[step], rest, head, top=False)
+    if isinstance(step, int):
+        return [inner], (0, *inner_path)
+    known = head if top else _KEPT
+    kept = {key: event[key] for key in event if key in known and key != step and is_plain(key, event[key])}
+    kept[step] = inner
+    return kept, (step, *inner_path)
+
+
+def is_plain(key: str, value: Any) -> bool:
+    """Whether a value is a number, a truth value, null, or a string that is no text."""
+    return is_exempt(key, value) if isinstance(value, str) else value is None or type(value) in (int, float, bool)
+
+
+def informs(key: str, value: Any) -> bool:
+    """Whether a field says something even if all text of its event is held: it is no text, nor mere labelling."""
+    if isinstance(value, str):
+        return bool(value) and is_exempt(key, value) and key not in _LABELS
+    return value not in _EMPTY and key != "index"
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value says nothing at all."""
+    return value in _EMPTY
+
+
+def numbers(usage: Any) -> dict[str, int] | None:
+    """The integers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
+    if not isinstance(usage, dict):
+        return None
+    found: dict[str, int] = {}
+    for key, value in usage.items():
+        if type(value) is int:
+            found[key] = value
+        elif isinstance(value, dict):
+            found.update({f"{key}.{inner}": n for inner, n in value.items() if type(n) is int})
+    return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
+
+
+def text_of(value: Any, key: str) -> str:
+    """The string under a key, ``""`` if there is none."""
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def at(value: Any, *path: str | int) -> Any:
+    """The value at a path, None if there is none."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
