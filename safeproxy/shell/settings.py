@@ -48,6 +48,11 @@ def _pass_paths(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _off(value: object) -> object:
+    """YAML reads an unquoted ``off`` as false."""
+    return "off" if value is False else value
+
+
 def _cors_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     Cors.parse(value)
     return value
@@ -105,7 +110,7 @@ class Settings(BaseSettings):
         "* for any. The proxy then answers preflight requests itself and replaces the upstream's CORS headers; "
         "without it both are the upstream's.",
     )
-    compress: Literal["off", "gzip"] = Field(
+    compress: Annotated[Literal["off", "gzip"], BeforeValidator(_off)] = Field(
         default="off",
         description="Whether filtered answers are sent as gzip to clients that ask for it, a stream event by event.",
     )

@@ -8,7 +8,9 @@ from multidict import CIMultiDict
 from safeproxy.shell.headers import (
     ACCEPTED_ENCODINGS,
     REQUEST_ID,
+    add_vary,
     body_was_decoded,
+    is_readable,
     request_headers,
     response_headers,
     safe_reason,
@@ -42,8 +44,8 @@ def test_headers_named_by_connection_stay_behind() -> None:
 
 
 def test_only_codings_that_can_be_undone_are_accepted() -> None:
-    """On filtered paths the upstream is offered gzip and deflate, whatever the client offered."""
-    sent = request_headers(CIMultiDict({"Accept-Encoding": "br, zstd"}), filtered=True)
+    """On filtered paths the upstream is offered what can be undone, whatever the client offered."""
+    sent = request_headers(CIMultiDict({"Accept-Encoding": "br, dcz"}), filtered=True)
     assert sent.getall("Accept-Encoding") == [ACCEPTED_ENCODINGS]
 
 
@@ -108,3 +110,46 @@ def test_values_that_could_break_the_message_are_dropped(value: str) -> None:
 def test_reason_phrases_are_plain(reason: str | None, safe: str | None) -> None:
     """A reason phrase passes if it is printable ASCII; otherwise the status's usual one is used."""
     assert safe_reason(reason) == safe
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "readable"),
+    [
+        ("Content-Encoding", [], True),
+        ("Content-Encoding", [""], True),
+        ("Content-Encoding", ["identity"], True),
+        ("Content-Encoding", ["gzip"], True),
+        ("Content-Encoding", [" Deflate "], True),
+        ("Content-Encoding", ["br"], True),
+        ("Content-Encoding", ["zstd"], True),
+        ("Content-Encoding", ["compress"], False),
+        ("Content-Encoding", ["dcz"], False),
+        ("Content-Encoding", ["x-gzip"], False),
+        ("Content-Encoding", ["gzip, br"], False),
+        ("Content-Encoding", ["gzip", "br"], False),
+        ("Content-Encoding", ["gzip", "gzip"], False),
+        ("Content-Encoding", ["identity, gzip"], False),
+        ("Transfer-Encoding", ["chunked"], True),
+        ("Transfer-Encoding", ["gzip, chunked"], False),
+    ],
+)
+def test_only_one_known_coding_is_readable(name: str, values: list[str], readable: bool) -> None:
+    """Anything else leaves bytes that say nothing to a filter."""
+    assert is_readable(CIMultiDict([(name, value) for value in values])) is readable
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], "Origin"),
+        (["Accept"], "Accept, Origin"),
+        (["A", "B"], "A, B, Origin"),
+        (["a, origin"], "a, origin"),
+        (["*"], "*"),
+    ],
+)
+def test_what_an_answer_depends_on_is_added_once(before: list[str], after: str) -> None:
+    """To what it was said to depend on already."""
+    headers = CIMultiDict([("Vary", value) for value in before])
+    add_vary(headers, "Origin")
+    assert headers.getall("Vary") == [after]

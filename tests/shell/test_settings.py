@@ -34,6 +34,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (settings.on_detector_error, settings.on_audit_error) == ("halt", "halt")
     assert settings.pass_paths == DEFAULT_PASS_PATHS
     assert settings.key is None
+    assert (settings.cors_origins, settings.compress) == ((), "off")
+    assert (settings.keep_alive, settings.hold_timeout) == (15, 300)
 
 
 def test_every_setting_is_described() -> None:
@@ -70,6 +72,11 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert Settings.load(write(tmp_path, "# nothing\n"), upstream=UPSTREAM).port == 8080
 
 
+def test_off_need_not_be_quoted(tmp_path: Path) -> None:
+    """YAML takes the word for a truth value."""
+    assert Settings.load(write(tmp_path, "compress: off\n"), upstream=UPSTREAM).compress == "off"
+
+
 def test_the_hash_key_does_not_show() -> None:
     """Printing settings does not print the secret."""
     settings = Settings(upstream=UPSTREAM, hash_key="correct horse battery")
@@ -87,6 +94,10 @@ def test_the_hash_key_does_not_show() -> None:
         ({"on_audit_error": "ignore"}, "'on_audit_error'.*halt"),
         ({"hash_key": "short"}, "'hash_key'.*16 bytes"),
         ({"pass_paths": ["nonsense"]}, "'pass_paths'"),
+        ({"cors_origins": "https://app.example.com/"}, "'cors_origins'.*is not an origin; write scheme"),
+        ({"compress": "br"}, "'compress'.*gzip"),
+        ({"keep_alive": -1}, "'keep_alive'"),
+        ({"hold_timeout": 0}, "'hold_timeout'"),
         ({"rules": "[broken"}, "'rules'.*JSON"),
         ({"client_max_size": 0}, "'client_max_size'"),
         ({"idle_timeout": 0}, "'idle_timeout'"),
