@@ -90,6 +90,8 @@ def model_of(body: bytes) -> str | None:
 
 async def begin(request: web.Request, exchange: Exchange, response: web.StreamResponse) -> None:
     """Send the head of the answer. Raises ClientGone."""
+    if request.version < (1, 1) and response.content_length is None:
+        response.force_close()  # HTTP/1.0 has no other end for a body of unknown length, whatever the client asks
     with _leaving():
         await response.prepare(request)
     exchange.status = response.status
