@@ -27,6 +27,7 @@ class BodyPipeline:
         self.report = Report()
         self._ask = ask or Ask()
         self._dialect = dialect
+        self._voice = dialect.voice(self._ask)
         self._policy = policy
         self._scanner = Scanner(policy, self.report)
         self._changed = False
@@ -47,7 +48,7 @@ class BodyPipeline:
             value, certain = None, True
         if not isinstance(value, (dict, list)):
             return self._unreadable(status, "malformed_body")
-        reading = self._dialect.read_body(value)
+        reading = self._voice.read_body(value)
         if len(reading.slots) + len(reading.keys) > TEXTS_LIMIT:
             return self._unreadable(status, "too_many_texts")
         self._changed = not certain
@@ -67,7 +68,7 @@ class BodyPipeline:
     def _filtered(self, value: Any, reading: Reading, body: bytes, status: int) -> tuple[int, bytes]:
         if rename_keys(reading.keys, self._scanner):
             self._changed = True
-            reading = self._dialect.read_body(value)
+            reading = self._voice.read_body(value)
         self.report.note(reading)
         for finish in reading.finishes:
             self.report.upstream_finish[finish.choice] = plain_reason(finish.reason)

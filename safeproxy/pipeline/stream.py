@@ -115,7 +115,8 @@ class StreamPipeline:
             found = self._shortcuts.find(frame.raw)
             if found is not None:
                 return self._take_shortcut(*found, frame.raw)
-        out = b"".join(map(self._comment, frame.comments)) if frame.comments else b""
+        speak = self._dialect.comments
+        out = b"".join(map(self._comment, frame.comments)) if frame.comments and speak else b""
         if not frame.data:
             return out + self._without_data(frame)
         self.report.events += 1
@@ -151,7 +152,7 @@ class StreamPipeline:
         return sent + b"".join(channel.ungate()) if channel.gated else sent
 
     def _without_data(self, frame: Frame) -> bytes:
-        return b"retry: " + frame.retry + b"\n\n" if frame.retry else b""
+        return b"retry: " + frame.retry + b"\n\n" if frame.retry and self._dialect.comments else b""
 
     def _comment(self, comment: bytes) -> bytes:
         """The comment if it is short and nothing is found in it."""
@@ -262,6 +263,7 @@ class StreamPipeline:
         """The event itself, as it may be sent; nothing if there is nothing left in it."""
         reading = step.reading
         if step.void or (step.changed and self._says_nothing(step)):
+            self._voice.dropped(step.event)
             return b""
         for index, has_role in reading.opened.items():
             self._choices[index].opened |= has_role
@@ -549,7 +551,7 @@ class StreamPipeline:
         return self._texts.get(key, ("", ""))[1]
 
     def _error(self, message: str, code: str) -> bytes:
-        return self._dialect.error_frame(message, code)
+        return self._voice.error_frame(message, code)
 
     def _reason(self) -> str:
         """How an answer ended of which every choice was finished: as its first choice did."""

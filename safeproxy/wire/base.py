@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from safeproxy.wire import sse
-from safeproxy.wire.dialect import Ask, Decoder, JsonObject, Path, Reading, Slot
+from safeproxy.wire.dialect import Ask, Decoder, JsonObject, Mode, Path, Reading, Slot
 from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, unknown_keys
 
 DONE = b"[DONE]"
@@ -26,6 +26,7 @@ class BaseDialect:
 
     name = "base"
     keep_alive = b": keep-alive\n\n"
+    comments = True
     ends_itself = True
     echoes = False
     #: What an event made after another keeps of its top.
@@ -84,6 +85,9 @@ class BaseDialect:
     def sent(self, event: JsonObject) -> None:
         """Nothing to keep."""
 
+    def dropped(self, event: JsonObject) -> None:
+        """Nothing to keep."""
+
     def read_body(self, body: Any) -> Reading:
         """Every text, each standing alone."""
         return read_anything(body, "body")
@@ -114,6 +118,18 @@ def read_anything(value: Any, name: str) -> Reading:
     reading.keys = unknown_keys(value)
     Leaves(reading, whole=True).collect([value], 0, (), name)
     return reading
+
+
+def settle_pieces(reading: Reading) -> None:
+    """In an event of a call no text leaves by itself; where the call has no beginning, pieces are text like any."""
+    if reading.block is None:
+        for slot in reading.pieces:
+            slot.mode = Mode.DELTA
+        reading.slots += reading.pieces
+        reading.pieces = []
+        return
+    reading.pieces += [slot for slot in reading.slots if slot.mode is Mode.DELTA]
+    reading.slots = [slot for slot in reading.slots if slot.mode is not Mode.DELTA]
 
 
 def empty_after(slots: list[Slot], at: int) -> None:

@@ -196,6 +196,8 @@ class Ask:
     json: bool = False
     failed: bool = False
     notice: str = ""
+    quoted: frozenset[str] = frozenset()
+    """The request's own words where the API gives them back: they are the client's, so they are not filtered."""
 
 
 class Voice(Protocol):
@@ -213,6 +215,10 @@ class Voice(Protocol):
 
     def read(self, event: JsonObject) -> Reading:
         """What a streamed event holds. Never raises, whatever the types inside."""
+        ...
+
+    def read_body(self, body: Any) -> Reading:
+        """What a whole, not streamed body holds, every text standing alone."""
         ...
 
     def mark(self, event: JsonObject) -> object:
@@ -246,6 +252,14 @@ class Voice(Protocol):
         """The event, as it is now, has been sent. Events that follow a learned template are not told of."""
         ...
 
+    def dropped(self, event: JsonObject) -> None:
+        """An event of the upstream is not sent."""
+        ...
+
+    def error_frame(self, message: str, code: str) -> bytes:
+        """The frame that reports an error in mid-stream."""
+        ...
+
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """The frames that end the stream as the API's own filter would.
 
@@ -261,6 +275,8 @@ class Dialect(Protocol):
     name: str
     keep_alive: bytes
     """A frame that says nothing and may be sent at any time; ``b""`` where the API has none."""
+    comments: bool
+    """Whether frames without data (comments, retry) may be passed on."""
     ends_itself: bool
     """Whether a stream says when it is finished; else the end of the body is its end."""
 
@@ -282,10 +298,6 @@ class Dialect(Protocol):
 
     def voice(self, ask: Ask) -> Voice:
         """The dialect for one stream."""
-        ...
-
-    def read_body(self, body: Any) -> Reading:
-        """What a whole, not streamed body holds, every text standing alone."""
         ...
 
     def read_prompt(self, body: Any) -> Reading:
