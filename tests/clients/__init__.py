@@ -1,0 +1,1 @@
+"""Real client SDKs against the proxy, with a scripted upstream behind it."""

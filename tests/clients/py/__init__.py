@@ -1,0 +1,1 @@
+"""The Python clients: scripts that run in environments of their own."""

@@ -1,0 +1,85 @@
+"""The scripted upstream: every API on one server, the scenario chosen by the model's name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import ModuleType
+
+from aiohttp import web
+
+from tests.clients.apis import Body, anthropic, chat, cohere, completions, gemini, ollama, responses
+from tests.clients.scenarios import SCENARIOS, Scenario
+
+_SSE = "text/event-stream"
+_NDJSON = "application/x-ndjson"
+
+#: Path, the API behind it, its variant, and what streams of it are.
+_PATHS: tuple[tuple[str, ModuleType, str, str], ...] = (
+    (r"/openai/deployments/.+/chat/completions", chat, "azure", _SSE),
+    (r".*/chat/completions", chat, "", _SSE),
+    (r".*/responses", responses, "", _SSE),
+    (r".*/completions", completions, "", _SSE),
+    (r".*/messages", anthropic, "", _SSE),
+    (r".*:(?:streamG|g)enerateContent", gemini, "", _SSE),
+    (r"/api/chat", ollama, "chat", _NDJSON),
+    (r"/api/generate", ollama, "generate", _NDJSON),
+    (r"/v2/chat", cohere, "", _SSE),
+)
+
+
+@asynccontextmanager
+async def upstream() -> AsyncIterator[str]:
+    """The address of a running upstream."""
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{tail:.*}", _answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def _answer(request: web.Request) -> web.StreamResponse:
+    """Play what the model's name says, in the shape of the API that the path says."""
+    if request.method == "OPTIONS":
+        return web.Response(headers={"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "POST"})
+    if request.method == "HEAD" or request.path == "/api/show":
+        return web.json_response({})
+    found = next(
+        ((api, flavour, kind) for path, api, flavour, kind in _PATHS if re.fullmatch(path, request.path)), None
+    )
+    if found is None or request.method != "POST":
+        return web.json_response({"error": {"message": f"no {request.method} {request.path}"}}, status=404)
+    api, flavour, kind = found
+    ask: Body = json.loads(await request.read())
+    said, variant = _chosen(request, ask)
+    flavour = variant or flavour
+    if said.ending == "refused":
+        return web.json_response(api.refusal(), status=400, headers={"x-should-retry": "false"})
+    if not _streamed(request, ask, api):
+        return web.json_response(api.whole(said, ask, flavour), headers={"x-request-id": "req_1"})
+    response = web.StreamResponse(headers={"Content-Type": kind, "x-request-id": "req_1"})
+    await response.prepare(request)
+    for event in api.stream(said, ask, flavour):
+        await response.write(event)
+    await response.write_eof()
+    return response
+
+
+def _chosen(request: web.Request, ask: Body) -> tuple[Scenario, str]:
+    """The scenario and, for ``variant.scenario``, the API's variant."""
+    path = re.search(r"(?:models|deployments)/([^/:]+)", request.path)
+    model = path.group(1) if path else ask["model"]
+    variant, _, name = model.rpartition("/")[2].rpartition(".")
+    return SCENARIOS[name], variant
+
+
+def _streamed(request: web.Request, ask: Body, api: ModuleType) -> bool:
+    if api is gemini:
+        return "streamGenerateContent" in request.path
+    return bool(ask.get("stream", api is ollama))
