@@ -52,7 +52,8 @@ class Wait:
     """A step of a script: the upstream says nothing more and waits until it is left."""
 
 
-Step = bytes | float | Abort | Wait
+Step = bytes | float | Abort | Wait | asyncio.Event
+"""What to send, how long to pause, or what to wait for."""
 
 
 @dataclass
@@ -103,6 +104,8 @@ class Upstream:
                         await response.write(step)
                     case float():
                         await asyncio.sleep(step)
+                    case asyncio.Event():
+                        await step.wait()
                     case Abort():
                         assert request.transport is not None
                         request.transport.abort()

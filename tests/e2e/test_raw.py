@@ -57,8 +57,9 @@ def chunks(*pieces: bytes) -> bytes:
 
 async def test_an_old_client_reads_a_stream_as_it_comes(tmp_path: Path) -> None:
     """No chunks; the events come one by one, and the end of the connection is the end of the body."""
+    seen = asyncio.Event()
     async with proxied(tmp_path) as (upstream, proxy), connected(proxy) as (reader, writer):
-        upstream.says(event("Well. ", role="assistant"), 0.3, *stream("to ", SECRET))
+        upstream.says(event("Well. ", role="assistant"), seen, *stream("to ", SECRET))
         writer.write(head("1.0", Content_Length=str(len(JSON))) + JSON)
         status, headers = await answer_head(reader)
         assert status == 200
@@ -66,6 +67,7 @@ async def test_an_old_client_reads_a_stream_as_it_comes(tmp_path: Path) -> None:
         assert headers.get("connection", "close") == "close"
         first = await reader.readuntil(b"\n\n")
         assert text(first).startswith("Well")
+        seen.set()
         assert SECRET not in (rest := (await reader.read()).decode())
         assert text(rest.encode()).endswith("to [EMAIL_ADDRESS]")
 

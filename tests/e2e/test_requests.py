@@ -201,7 +201,10 @@ async def test_web_sockets_are_refused(tmp_path: Path) -> None:
         for path in ("/v1/realtime", "/v1/models", CHAT):
             async with proxy.session.get(proxy.url + path, headers=headers) as response:
                 assert response.status == 403
+                assert error_of(await response.read())["code"] == "websocket_refused"
         assert upstream.asked == []
+        closed = await proxy.closed(3)
+        assert (closed["ended"], closed["status"]) == ("refused", 403)
 
 
 async def test_preflight_requests_are_forwarded(tmp_path: Path) -> None:
