@@ -23,8 +23,10 @@ _BLOCKED = "Blocked by content policy (content_policy_violation)."
 class BodyPipeline:
     """Filters one whole JSON body, whatever its status; use a new one for each."""
 
-    def __init__(self, dialect: Dialect, policy: Policy, ask: Ask | None = None) -> None:
-        self.report = Report()
+    def __init__(
+        self, dialect: Dialect, policy: Policy, ask: Ask | None = None, *, report: Report | None = None
+    ) -> None:
+        self.report = Report() if report is None else report
         self._ask = ask or Ask()
         self._dialect = dialect
         self._voice = dialect.voice(self._ask)
@@ -41,7 +43,7 @@ class BodyPipeline:
         A body in which nothing is found is given back as it is. One that is no JSON object or array becomes the API's
         own error, with the upstream's status if that was an error, else 502.
         """
-        self.report.events = 1
+        self.report.events += 1
         try:
             value, certain = jsontext.parse(body)
         except ValueError:
@@ -78,7 +80,8 @@ class BodyPipeline:
             if status >= 400 or reading.error:
                 return self._blocked(status, why)
             ask = dataclasses.replace(self._ask, notice="") if self._ask.json else self._ask
-            self._dialect.halt_body(value, reading.slots, at, ask)
+            if not self._dialect.halt_body(value, reading.slots, at, ask):
+                return self._blocked(status, why)
             self.report.delivered_finish = dict.fromkeys(reading.opened, "content_filter")
             self._end(why)
         else:

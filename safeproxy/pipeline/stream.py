@@ -45,7 +45,7 @@ class StreamPipeline:
         self.report = Report()
         self.done = False
         self._ask = ask = ask or Ask()
-        self._dialect = dialect
+        self.dialect = self._dialect = dialect
         self._voice = dialect.voice(dataclasses.replace(ask, notice="") if ask.json else ask)
         self._policy = policy
         self._decoder = dialect.decoder(policy.max_event_bytes)
@@ -168,6 +168,8 @@ class StreamPipeline:
         raw = frame.raw if frame.plain else self._dialect.encode(frame.data or b"", frame)
         if all(choice.finished for choice in self._choices.values()) and self._choices:
             return self._close_all(self._reason(), raw)
+        if not self._dialect.ends_itself:
+            return self._close_all("stop", raw)
         self.report.fault("no_finish")
         return self._close_all("upstream_incomplete", raw, with_calls=True)
 

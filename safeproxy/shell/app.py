@@ -21,6 +21,7 @@ from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.scrub import Scrubber
+from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.upstream import make_session
@@ -71,11 +72,13 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         )
     writer.close()  # opened again at the first record: an application that never runs keeps nothing open
     log = operational_logger()
+    sealer = Sealer(settings.sealing_key)
     policy = Policy(
         rules=rules,
         hash_key=settings.key,
         on_detector_error=settings.on_detector_error,
         max_event_bytes=settings.max_event_bytes,
+        seal=sealer.seal,
     )
     return Service(
         settings=settings,
@@ -86,6 +89,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         observers=Observers(AuditObserver(writer), [LogObserver(log)]),
         log=log,
         scrub=Scrubber(policy),
+        sealer=sealer,
         scans_prompts=any(rule.request for rule in rules.rules),
         cors=Cors.parse(settings.cors_origins) if settings.cors_origins else None,
     )

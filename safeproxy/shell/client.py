@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp import http_exceptions, web
@@ -78,13 +79,17 @@ async def _invite(request: web.Request, exchange: Exchange) -> None:
         request.writer.output_size = 0
 
 
-def model_of(body: bytes) -> str | None:
-    """The model a JSON request names, if it is JSON and names one."""
+def parsed(body: bytes) -> Any:
+    """What a request body says, None if it is no JSON."""
     try:
-        request = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    model = request.get("model") if isinstance(request, dict) else None
+
+
+def model_of(value: Any) -> str | None:
+    """The model a request names, if it names one."""
+    model = value.get("model") if isinstance(value, dict) else None
     return model if isinstance(model, str) else None
 
 

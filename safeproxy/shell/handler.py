@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -13,6 +14,7 @@ from multidict import CIMultiDict
 from safeproxy.errors import ClientError
 from safeproxy.pipeline import filter_prompt
 from safeproxy.shell import client, relay
+from safeproxy.shell.asked import SSE, Asked, prepared
 from safeproxy.shell.cors import is_preflight
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import REQUEST_ID, body_was_decoded, is_readable, request_headers, response_headers
@@ -20,7 +22,7 @@ from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.upstream import FAULTS, send
 from safeproxy.wire.dialect import Dialect
-from safeproxy.wire.registry import dialect_for
+from safeproxy.wire.registry import Route, route_for
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
 _BODILESS = frozenset({"HEAD", "OPTIONS"})
@@ -63,9 +65,10 @@ async def _answered(
     service: Service, request: web.Request, exchange: Exchange, path: str, raw_path: str
 ) -> web.StreamResponse:
     """Serve the request or say why not, in the shape of the API that was asked."""
-    dialect = dialect_for(request.method, path)
+    route = route_for(request.method, path, request.rel_url.query_string)
+    dialect = None if route is None else route.dialect
     try:
-        return await _serve(service, request, exchange, dialect, path, raw_path)
+        return await _serve(service, request, exchange, route, path, raw_path)
     except Refusal as refusal:
         return await client.refuse(request, exchange, refusal, dialect)
     except client.ClientGone:
@@ -80,7 +83,7 @@ async def _answered(
 
 
 async def _serve(
-    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect | None, path: str, raw_path: str
+    service: Service, request: web.Request, exchange: Exchange, route: Route | None, path: str, raw_path: str
 ) -> web.StreamResponse:
     if service.stopping:
         raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
@@ -89,17 +92,19 @@ async def _serve(
     if "websocket" in request.headers.get("upgrade", "").lower():
         message = f"WebSocket connections cannot be filtered yet, so {exchange.path} is refused; use plain HTTP."
         raise Refusal(403, "websocket_refused", message)
-    if dialect is not None:
-        return await _filtered(service, request, exchange, dialect, raw_path)
+    if route is not None:
+        return await _filtered(service, request, exchange, route, route.stands_for or raw_path)
     if service.passing.allow(request.method, path, raw_path):
         return await _unfiltered(service, request, exchange, raw_path)
     if request.method in _BODILESS:
         return await _bodiless(service, request, exchange, raw_path)
+    if service.settings.unknown_paths == "filter":
+        return await _filtered(service, request, exchange, None, raw_path)
     raise Refusal(
         501,
         "unsupported_path",
-        f"The proxy cannot filter the answers of {request.method} {exchange.path} yet, so it refuses them. "
-        "If they carry no generated text, add the path to the setting pass_paths.",
+        f"The proxy does not know the answers of {request.method} {exchange.path}, so it refuses them (setting "
+        "unknown_paths). If they carry no generated text, add the path to the setting pass_paths.",
     )
 
 
@@ -111,20 +116,52 @@ async def _preflight(service: Service, request: web.Request, exchange: Exchange)
 
 
 async def _filtered(
-    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, raw_path: str
+    service: Service, request: web.Request, exchange: Exchange, route: Route | None, raw_path: str
 ) -> web.StreamResponse:
-    body = await client.read_body(request, exchange, service.settings.client_max_size)
-    model = client.model_of(body)
-    exchange.model = None if model is None else service.scrub(model)
-    service.open(exchange)
-    if service.scans_prompts:
-        body = _scanned(service, exchange, dialect, body)
     headers = request_headers(request.headers, filtered=True)
+    body: bytes | AsyncIterator[bytes] | None = None
+    value = None
+    if route is None and request.can_read_body and not _is_json(request):
+        body = client.body_pieces(request, exchange)  # an upload: it may be large, and says nothing of its answer
+    elif request.can_read_body:
+        body = await client.read_body(request, exchange, service.settings.client_max_size)
+        value = client.parsed(body)
+        model = client.model_of(value)
+        exchange.model = None if model is None else service.scrub(model)
+    service.open(exchange)
+    settings = service.settings
+    asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
+    if isinstance(body, bytes):
+        body = _prepared(service, request, exchange, asked, body, value)
+    if asked.as_lines:
+        headers["Accept"] = SSE
     upstream = await _sent(service, request, exchange, raw_path, headers, body)
     try:
-        return await _relayed(service, request, exchange, dialect, upstream)
+        return await _relayed(service, request, exchange, asked, upstream)
     finally:
         upstream.close()
+
+
+def _is_json(request: web.Request) -> bool:
+    """Whether a request body says that it is JSON, or does not say what it is."""
+    kind = request.content_type if "content-type" in request.headers else "application/json"
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _prepared(
+    service: Service, request: web.Request, exchange: Exchange, asked: Asked, body: bytes, value: Any
+) -> bytes:
+    """The request body as it may be sent upstream. Raises Refusal."""
+    try:
+        body = prepared(asked, body, value, service.sealer.unseal)
+    except ClientError as error:
+        raise Refusal(400, "sealed_text", f"This request cannot be sent on: {error}.") from None
+    if not service.scans_prompts or not body:
+        return body
+    if request.content_type.startswith("multipart/"):
+        exchange.faults.append("prompt_unscanned")
+        return body
+    return _scanned(service, exchange, asked.dialect, body)
 
 
 def _scanned(service: Service, exchange: Exchange, dialect: Dialect, body: bytes) -> bytes:
@@ -145,7 +182,7 @@ def _scanned(service: Service, exchange: Exchange, dialect: Dialect, body: bytes
 
 
 async def _relayed(
-    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, upstream: aiohttp.ClientResponse
+    service: Service, request: web.Request, exchange: Exchange, asked: Asked, upstream: aiohttp.ClientResponse
 ) -> web.StreamResponse:
     """Choose by what the upstream says it sends, not by what the client asked for."""
     kind = upstream.content_type if "content-type" in upstream.headers else ""
@@ -154,10 +191,10 @@ async def _relayed(
     if not is_readable(upstream.headers):
         message = "The upstream's answer has a Content-Encoding that cannot be undone here; it is withheld."
         raise Refusal(502, "upstream_encoding", message, ended="upstream_error")
-    if kind == "text/event-stream":
-        return await relay.Stream(service, request, exchange, dialect, upstream).run()
+    if asked.is_stream(kind, upstream.status):
+        return await relay.Stream(service, request, exchange, asked, upstream).run()
     if kind == "application/json" or kind.endswith("+json"):
-        return await relay.relay_body(service, request, exchange, dialect, upstream)
+        return await relay.relay_body(service, request, exchange, asked, upstream)
     if upstream.status >= 400:
         message = f"The upstream answered with status {upstream.status} and a body that is not JSON; it is withheld."
         headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)

@@ -10,14 +10,13 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from safeproxy.pipeline import BodyPipeline, StreamPipeline
 from safeproxy.shell import client, compression, keepalive
+from safeproxy.shell.asked import Asked
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import add_vary, response_headers, safe_reason
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service, audit_refusal
 from safeproxy.shell.upstream import FAULTS, fault_of
-from safeproxy.wire.dialect import Dialect
 
 #: How long a finished answer's connection may take to end, so that it can be used again, in seconds.
 _TAIL = 0.1
@@ -37,21 +36,25 @@ class Stream:
         service: Service,
         request: web.Request,
         exchange: Exchange,
-        dialect: Dialect,
+        asked: Asked,
         upstream: aiohttp.ClientResponse,
     ) -> None:
+        kind = upstream.content_type
         self._service = service
         self._request = request
         self._exchange = exchange
-        self._dialect = dialect
+        self._dialect = asked.spoken(kind)
         self._upstream = upstream
-        self._pipeline = StreamPipeline(dialect, service.policy)
+        self._pipeline = asked.stream(kind, service.policy)
         exchange.report = self._pipeline.report
-        self._keep_alive: bytes = getattr(dialect, "keep_alive", b": keep-alive\n\n")
+        # No line is empty, and a file of answers says nothing between them.
+        self._keep_alive = b"" if asked.as_lines or asked.file else self._dialect.keep_alive
         self._broken_off = False
         exchange.stream = True
         headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
         headers["X-Accel-Buffering"] = "no"
+        if asked.media_type(kind) != kind:
+            headers["Content-Type"] = asked.media_type(kind)
         self._response = compression.stream_response(
             gzip=_gzipped(service, request, headers),
             status=upstream.status,
@@ -190,11 +193,11 @@ class Stream:
 
 
 async def relay_body(
-    service: Service, request: web.Request, exchange: Exchange, dialect: Dialect, upstream: aiohttp.ClientResponse
+    service: Service, request: web.Request, exchange: Exchange, asked: Asked, upstream: aiohttp.ClientResponse
 ) -> web.StreamResponse:
     """Read a whole JSON answer, filter it, send it. Raises Refusal and ClientGone."""
     body = await _read(service, exchange, upstream)
-    pipeline = BodyPipeline(dialect, service.policy)
+    pipeline = asked.body(service.policy)
     exchange.report = pipeline.report
     status, out = pipeline.run(body, upstream.status)
     service.found(exchange, pipeline.report.take_findings())

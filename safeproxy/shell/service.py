@@ -22,6 +22,7 @@ from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
+from safeproxy.shell.seal import Sealer
 from safeproxy.shell.settings import Settings
 
 
@@ -40,6 +41,7 @@ class Service:
     scans_prompts: bool
     cors: Cors | None = None
     """None if the upstream says which web pages may read its answers."""
+    sealer: Sealer = field(default_factory=lambda: Sealer(None))
     running: set[asyncio.Task[object]] = field(default_factory=set)
     """Tasks of the requests being served."""
     stopping: bool = False

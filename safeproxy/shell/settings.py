@@ -104,6 +104,26 @@ class Settings(BaseSettings):
         description="Paths that may pass unfiltered, such as 'GET|HEAD /v1/models/*' (* one segment, ** any rest). "
         "Replaces the default list. Paths that the proxy can filter are always filtered.",
     )
+    unknown_paths: Literal["filter", "refuse"] = Field(
+        default="filter",
+        description="Paths that neither a known API nor pass_paths names: filter their answers if they are JSON, alone "
+        "or in a stream, and withhold any other; or refuse the request.",
+    )
+    halt_notice: Annotated[str, Field(max_length=500)] = Field(
+        default="",
+        description="Shown to the user as the last text of an answer that is halted, unless it was asked for as JSON; "
+        "many clients show nothing by themselves.",
+    )
+    halt_style: Literal["auto", "incomplete", "failed"] = Field(
+        default="auto",
+        description="How a halted answer of the responses API ends: as incomplete, or as failed for clients that ask "
+        "again when an answer is incomplete (auto: for Codex).",
+    )
+    seal_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
+        default=None,
+        description="Secret key, at least 16 bytes, for signed thinking that was changed: its original travels sealed "
+        "in the signature and is put back in the next request. Without it each process makes one of its own.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_cors_origins)] = Field(
         default=(),
         description="Web origins whose pages may use the proxy from a browser, such as https://app.example.com; "
@@ -180,6 +200,11 @@ class Settings(BaseSettings):
         except ConfigError as error:
             raise ConfigError(f"{error}\n(settings file: {config})") from None
         return settings
+
+    @property
+    def sealing_key(self) -> bytes | None:
+        """The seal key as bytes."""
+        return None if self.seal_key is None else self.seal_key.get_secret_value().encode()
 
     @property
     def key(self) -> bytes | None:

@@ -7,9 +7,11 @@ refuses a later request in which it was edited, hence `Seal`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from safeproxy.errors import ClientError
 from safeproxy.events import ChannelKind
 from safeproxy.wire.base import BaseDialect, at, compact, empty_after, numbers, read_anything, settle_pieces, text_of
 from safeproxy.wire.dialect import Ask, Finish, JsonObject, Mode, Path, Reading, Seal, Slot
@@ -18,6 +20,9 @@ from safeproxy.wire.sse import Frame
 
 #: What this proxy says where the API would explain its own refusal; some clients look for the very words.
 EXPLANATION = "Output blocked by content filtering policy"
+
+#: What a sealed signature begins with.
+SEALED = "safeproxy1."
 
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 #: Texts of a block, by its type: the key in the block, the key and type of the delta that goes on with it.
@@ -46,6 +51,20 @@ class Anthropic(BaseDialect):
         self._open: dict[int, str] = {}  # blocks the client was told of and that have not ended, with their types
         self._next = 0
         self._output_tokens = 0
+
+    def restore(self, body: Any, unseal: Callable[[str], str | None]) -> bool:
+        """Thinking that was changed on its way out, as it was signed."""
+        restored = False
+        for block in _thinking_blocks(body):
+            opened = unseal(block["signature"])
+            if opened is None:
+                raise ClientError(
+                    "a thinking block was sealed by another proxy or with another key: "
+                    "leave earlier thinking out, or configure one seal_key for all proxies"
+                )
+            block["thinking"], block["signature"] = json.loads(opened)
+            restored = True
+        return restored
 
     def ask(self, body: Any) -> Ask:
         """Structured output is ``output_config.format`` (once ``output_format``)."""
@@ -188,12 +207,12 @@ class Anthropic(BaseDialect):
             {"type": "content_block_stop", "index": index},
         ]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
         """The blocks up to the finding, none of them a call that was cut, and the stop reason ``refusal``."""
         empty_after(slots, at)
         content = body.get("content") if isinstance(body, dict) else None
         if not isinstance(content, list):
-            return
+            return False
         place = slots[at].path
         last = place[1] if len(place) > 1 and place[0] == "content" and isinstance(place[1], int) else -1
         kept = content[: last + 1]
@@ -203,6 +222,7 @@ class Anthropic(BaseDialect):
             kept.append({"type": "text", "text": ask.notice})
         body["content"] = kept
         body["stop_reason"], body["stop_sequence"], body["stop_details"] = "refusal", None, _details()
+        return True
 
     def error_frame(self, message: str, code: str) -> bytes:
         """An ``error`` event."""
@@ -220,6 +240,16 @@ class Anthropic(BaseDialect):
 
     def _frame(self, event: JsonObject) -> bytes:
         return self.encode(compact(event), Frame(b"", None, event=event["type"].encode()))
+
+
+def _thinking_blocks(body: Any) -> Iterator[JsonObject]:
+    """The thinking blocks of a request whose signature is a seal."""
+    messages = at(body, "messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = at(message, "content")
+        for block in content if isinstance(content, list) else ():
+            if text_of(block, "type") == "thinking" and text_of(block, "signature").startswith(SEALED):
+                yield block
 
 
 def _message(reading: Reading, message: JsonObject, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from safeproxy.wire import sse
-from safeproxy.wire.dialect import Ask, Decoder, JsonObject, Mode, Path, Reading, Slot
+from safeproxy.wire.dialect import Ask, Decoder, Dialect, JsonObject, Mode, Path, Reading, Slot
 from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, unknown_keys
 
 DONE = b"[DONE]"
@@ -26,6 +26,8 @@ class BaseDialect:
 
     name = "base"
     keep_alive = b": keep-alive\n\n"
+    media_type = "text/event-stream"
+    over_events: Dialect | None = None
     comments = True
     ends_itself = True
     echoes = False
@@ -46,6 +48,14 @@ class BaseDialect:
     def is_end(self, data: bytes) -> bool:
         """``[DONE]``."""
         return data.strip() == DONE
+
+    def writer(self) -> Callable[[bytes, bool], bytes] | None:
+        """The frames are the answer."""
+        return None
+
+    def restore(self, body: Any, unseal: Callable[[str], str | None]) -> bool:
+        """Nothing is ever sealed."""
+        return False
 
     def ask(self, body: Any) -> Ask:
         """Nothing special."""
@@ -95,6 +105,10 @@ class BaseDialect:
     def read_prompt(self, body: Any) -> Reading:
         """Every text of a request."""
         return read_anything(body, "request")
+
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+        """No end of its own."""
+        return False
 
     def error_frame(self, message: str, code: str) -> bytes:
         """``{"error": {...}}`` alone: beside other things some clients do not see it."""

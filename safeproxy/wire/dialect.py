@@ -275,6 +275,10 @@ class Dialect(Protocol):
     name: str
     keep_alive: bytes
     """A frame that says nothing and may be sent at any time; ``b""`` where the API has none."""
+    media_type: str
+    """The content type of its streams."""
+    over_events: Dialect | None
+    """The dialect in which the API says the same over server-sent events, where this one is of another framing."""
     comments: bool
     """Whether frames without data (comments, retry) may be passed on."""
     ends_itself: bool
@@ -292,6 +296,20 @@ class Dialect(Protocol):
         """Whether a frame's data is the stream's end marker, which is no JSON."""
         ...
 
+    def writer(self) -> Callable[[bytes, bool], bytes] | None:
+        """What turns one stream's frames into the answer's bytes at last, where they are not the same.
+
+        Its arguments are whole frames, and whether they are the last.
+        """
+        ...
+
+    def restore(self, body: Any, unseal: Callable[[str], str | None]) -> bool:
+        """Put back into a request what `Seal` took out of earlier answers; whether there was any.
+
+        Raises ClientError when ``unseal`` cannot open it.
+        """
+        ...
+
     def ask(self, body: Any) -> Ask:
         """What a request asks for. Never raises, whatever the types inside."""
         ...
@@ -304,8 +322,11 @@ class Dialect(Protocol):
         """What a request body holds."""
         ...
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
-        """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would."""
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+        """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would.
+
+        False if the API has no such end: then an error takes the body's place.
+        """
         ...
 
     def error_frame(self, message: str, code: str) -> bytes:

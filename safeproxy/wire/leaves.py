@@ -14,6 +14,7 @@ from safeproxy.wire.dialect import Key, Mode, Path, Reading, Slot
 _EXEMPT_NAMES = """
     id type object model role status finish_reason native_finish_reason system_fingerprint service_tier signature
     format detail language mime_type media_type modality phase fingerprint code_type tool_type
+    done_reason finishReason blockReason mimeType modelVersion responseId createTime
 """
 _APPENDED_NAMES = """
     text content delta thinking transcript output generated_text arguments code summary refusal input stdout stderr
@@ -38,21 +39,46 @@ _KNOWN_NAMES = """
     tools top_k top_logprobs top_p total_time total_tokens transcript type url url_citation usage user user_location
     verbosity violence voice web_search_options x_groq
 """
+#: The same of Gemini, Ollama, Cohere and legacy completions.
+_OTHER_KNOWN_NAMES = """
+    allowedFunctionNames args avgLogprobs billed_units blockReason blockReasonMessage blocked cacheTokensDetails
+    cachedContent cachedContentTokenCount candidate candidates candidatesTokenCount candidatesTokensDetails category
+    chosenCandidates chunk citationMetadata citationSources codeExecution codeExecutionResult confidenceScores
+    contents context createTime created_at day displayName document documents done done_reason duration embedding end
+    endIndex endOffset eval_count eval_duration executableCode fileData fileUri finishMessage finishReason
+    functionCall functionCallingConfig functionDeclarations functionResponse generationConfig generation_settings
+    googleSearch groundingChunkIndices groundingChunks groundingMetadata groundingSupports inlineData input_tokens
+    isError jsonPath keep_alive license load_duration logProbability logprobsResult maxOutputTokens mimeType
+    modelVersion month numberValue options outcome output_tokens parametersJsonSchema part partialArgs parts placeId
+    probability probabilityScore promptFeedback promptTokenCount promptTokensDetails prompt_eval_count
+    prompt_eval_duration publicationDate question raw renderedContent response responseId responseJsonSchema
+    responseMimeType responseModalities responseSchema retrievalMetadata retrievedContext retrievedUrl safetyRatings
+    safetySettings score searchEntryPoint search_units segment segments severityScore sources speaker start startIndex
+    startOffset stopSequences stop_type stopping_word stringValue suffix system systemInstruction system_instruction
+    template text_offset think thinkingBudget thinkingConfig thought thoughtSignature thoughtsTokenCount threshold
+    tokenCount tokenId token_logprobs tool toolCall toolConfig toolResponse toolUsePromptTokenCount tool_content
+    tool_name tool_plan tool_results topCandidates topK topP totalTokenCount total_duration trafficType uri
+    urlContextMetadata urlMetadata urlRetrievalStatus usageMetadata videoMetadata web webSearchQueries willContinue
+    word words year
+"""
 
 #: Keys of strings that are no text, beside those that `_is_exempt_key` tells by their form.
 _EXEMPT = frozenset(_EXEMPT_NAMES.split())
 #: Exempt keys whose values may be long.
-_OPAQUE = frozenset({"signature", "thought_signature"})
+_OPAQUE = frozenset({"signature", "thought_signature", "thoughtSignature"})
 #: Keys of objects that the model makes up as it likes.
 _MADE_UP = frozenset({"arguments", "input", "args", "parsed", "output"})
 _TOKEN = re.compile(r"[!-~]{0,256}")
 _OPAQUE_VALUE = re.compile(r"[!-~]*")
+#: Media as base64, which is no text; a short or an odd one may be.
+_MEDIA = frozenset({"b64_json", "data", "partial_image_b64", "result", "audio"})
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,[A-Za-z0-9+/=_-]*", re.ASCII)
 
 #: Keys that mean "a piece of text": outside a delta, too, their strings go on from event to event.
 _APPENDED = frozenset(_APPENDED_NAMES.split())
 #: Keys found in answers and requests of OpenAI-compatible APIs. They are no text, and may be named in records.
-KNOWN_KEYS = frozenset(_KNOWN_NAMES.split())
+KNOWN_KEYS = frozenset(_KNOWN_NAMES.split() + _OTHER_KNOWN_NAMES.split())
 #: What the dialects call things themselves.
 _OWN_PARTS = frozenset({"choice", "tool", "beside", "other", "body", "request", "top"})
 
@@ -65,7 +91,14 @@ def is_exempt(key: str | int, value: str) -> bool:
         return _OPAQUE_VALUE.fullmatch(value) is not None
     if key in ("url", "image_url", "file_data") and value.startswith("data:"):
         return _DATA_URL.fullmatch(value) is not None
+    if key in _MEDIA:
+        return is_media(key, value)
     return _is_exempt_key(key) and _TOKEN.fullmatch(value) is not None
+
+
+def is_media(key: str | int, value: object) -> bool:
+    """Whether a value is base64 of an image or of sound."""
+    return key in _MEDIA and isinstance(value, str) and _BASE64.fullmatch(value) is not None
 
 
 def _is_exempt_key(key: str) -> bool:

@@ -132,7 +132,7 @@ class OpenAIChat(BaseDialect):
             frames.append(self.encode(compact({**head, "choices": [choice]})))
         return [*frames, self.encode(DONE)]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
         """Later texts emptied, later choices' calls, audio and log probabilities taken out, every finish set."""
         empty_after(slots, at)
         halted = slots[at].choice
@@ -153,6 +153,7 @@ class OpenAIChat(BaseDialect):
                     message.pop(key, None)
                 if ask.notice:
                     message["content"] = text_of(message, "content") + ask.notice
+        return True
 
 
 class _Reader:

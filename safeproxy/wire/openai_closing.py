@@ -129,7 +129,12 @@ class Closing:
         events: list[JsonObject] = []
         if self._ask.notice and not self._ask.json and self._open_text() == (index, place):
             text += self._ask.notice
-            shown: JsonObject = {"type": "response.output_text.delta", **head, "delta": self._ask.notice, "logprobs": []}
+            shown: JsonObject = {
+                "type": "response.output_text.delta",
+                **head,
+                "delta": self._ask.notice,
+                "logprobs": [],
+            }
             events.append(shown)
         ended = {**part, key: text}
         if family == "output_text":

@@ -5,13 +5,12 @@ Source: the item types of OpenAI's published schemas. A text's kind must be the 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from safeproxy.events import ChannelKind
 from safeproxy.wire.base import text_of
 from safeproxy.wire.dialect import Anchor, JsonObject, Mode, Path, Reading, Slot, Tokens
-from safeproxy.wire.leaves import Leaves
+from safeproxy.wire.leaves import Leaves, is_media
 
 #: Calls that the client carries out, or may show: half of one must never be seen.
 CALLS = frozenset(
@@ -46,19 +45,11 @@ _KINDS = {
 }
 #: Keys of a call under which its own words stand, in whatever depth.
 _SPOKEN = frozenset({"arguments", "input", "code", "commands", "command", "diff", "action", "actions"})
-#: Media as base64, which is no text; a short or an odd one may be.
-_MEDIA = frozenset({"b64_json", "data", "partial_image_b64", "result"})
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
 
 
 def kind_of_family(family: str) -> ChannelKind:
     """The kind of channel that a family of events brings."""
     return _KINDS.get(family, ChannelKind.OTHER)
-
-
-def is_media(key: str, value: Any) -> bool:
-    """Whether a value is base64 of an image or of sound."""
-    return key in _MEDIA and isinstance(value, str) and _BASE64.fullmatch(value) is not None
 
 
 def read_item(reading: Reading, item: Any, name: str, path: Path) -> None:

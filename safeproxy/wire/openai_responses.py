@@ -23,12 +23,11 @@ from safeproxy.wire.base import (
     text_of,
 )
 from safeproxy.wire.dialect import Anchor, Ask, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
-from safeproxy.wire.leaves import Leaves, is_index, unknown_keys
+from safeproxy.wire.leaves import Leaves, is_index, is_media, unknown_keys
 from safeproxy.wire.openai_closing import Closing
 from safeproxy.wire.openai_items import (
     CALLS,
     anchor_part,
-    is_media,
     kind_of_family,
     read_item,
     read_part,
@@ -296,23 +295,22 @@ class OpenAIResponses(BaseDialect):
             frames.append(self._frame(event))
         return frames
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> None:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
         """The items up to the finding, the last incomplete, no call that was cut, and the response incomplete."""
-        empty_after(slots, at)
         place = slots[at].path
-        if not isinstance(body, dict) or not place or place[0] not in _LISTS:
-            cut, key = 0, "output"
-        else:
-            cut, key = (place[1] if len(place) > 1 and isinstance(place[1], int) else 0), str(place[0])
-        if isinstance(body, dict) and isinstance(body.get(key), list):
-            kept = body[key][: cut + 1]
-            if kept:
-                last = kept.pop()
-                if isinstance(last, dict) and last.get("type") == "message" and place[0] == key:
-                    kept.append(_cut_message(last, place, ask.notice))
-            body[key] = kept
-        if isinstance(body, dict) and "output" in body:
+        key = str(place[0]) if place and place[0] in _LISTS else "output"
+        if not isinstance(body, dict) or not isinstance(body.get(key), list):
+            return False
+        empty_after(slots, at)
+        cut = place[1] if len(place) > 1 and place[0] == key and isinstance(place[1], int) else 0
+        kept = body[key][: cut + 1]
+        last = kept.pop() if kept else None
+        if isinstance(last, dict) and last.get("type") == "message" and place[0] == key:
+            kept.append(_cut_message(last, place, ask.notice))
+        body[key] = kept
+        if "output" in body:
             body.update(ending(ask))
+        return True
 
     def error_frame(self, message: str, code: str) -> bytes:
         """An ``error`` event in both shapes that clients look for: flat, and with an ``error`` object."""

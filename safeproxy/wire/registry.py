@@ -1,26 +1,77 @@
-"""Which dialect a request speaks, by its method and path."""
+"""Which dialect a request speaks, by its method, path and query; and which an answer speaks, by its shape."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
+from safeproxy.wire.anthropic import Anthropic
+from safeproxy.wire.base import text_of
 from safeproxy.wire.dialect import Dialect
+from safeproxy.wire.generic import Generic, GenericLines
 from safeproxy.wire.openai_chat import OpenAIChat
+from safeproxy.wire.openai_responses import OpenAIResponses
 
-_OPENAI_CHAT = OpenAIChat()
+CHAT = OpenAIChat()
+RESPONSES = OpenAIResponses()
+ANTHROPIC = Anthropic()
+#: For what no route names: over server-sent events, and over lines.
+GENERIC = Generic()
+GENERIC_LINES = GenericLines()
 
-#: Paths as clients are known to send them, the trailing slash taken off; all of them are POST.
-_ROUTES: tuple[tuple[re.Pattern[str], Dialect], ...] = (
-    (
-        re.compile(r"(?:/v1|/v1beta/openai|/openai/v1|/openai/deployments/[^/]+|/api/v1|/openai)?/chat/completions"),
-        _OPENAI_CHAT,
-    ),
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is known of a path: how its answers are read.
+
+    ``lines`` says that an answer is a file of whole answers, one a line. ``stands_for`` is the path to ask upstream
+    for, where the path is one of our own: such an answer is always streamed, as lines.
+    """
+
+    dialect: Dialect
+    lines: bool = False
+    stands_for: str | None = None
+
+
+_OPENAI = r"(?:/v1|/v1beta/openai|/openai/v1|/openai/deployments/[^/]+|/api/v1|/openai)?"
+_ID = r"/[^/]+"
+
+#: Paths as clients are known to send them, the trailing slash taken off, by the methods that ask for answers there.
+_ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
+    (methods, re.compile(path), route)
+    for methods, path, route in (
+        ("POST", "/api/v1/chat/stream", Route(CHAT, stands_for="/v1/chat/completions")),
+        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT)),
+        ("GET|POST|DELETE", f"{_OPENAI}/chat/completions(?:{_ID}(?:/messages)?)?", Route(CHAT)),
+        ("GET|POST|DELETE", f"{_OPENAI}/responses(?:{_ID}(?:/input_items|/cancel)?)?", Route(RESPONSES)),
+        ("GET|POST|DELETE", f"{_OPENAI}/conversations(?:{_ID}(?:/items(?:{_ID})?)?)?", Route(RESPONSES)),
+        ("GET", f"{_OPENAI}/files{_ID}/content", Route(GENERIC, lines=True)),
+        ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
+        ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
+    )
 )
 
 
-def dialect_for(method: str, path: str) -> Dialect | None:
-    """The dialect of the answer to this request, None if none is known. ``path`` is without its query."""
-    if method.upper() != "POST":
-        return None
+def route_for(method: str, path: str, query: str = "") -> Route | None:
+    """How the answer to this request is read, None if nobody has said. ``path`` is decoded and without its query."""
     path = path.rstrip("/")
-    return next((dialect for route, dialect in _ROUTES if route.fullmatch(path)), None)
+    for methods, pattern, route in _ROUTES:
+        if method.upper() in methods.split("|") and pattern.fullmatch(path):
+            return route
+    return None
+
+
+def dialect_for(method: str, path: str) -> Dialect | None:
+    """The dialect of the answer to this request, None if none is known."""
+    route = route_for(method, path)
+    return None if route is None else route.dialect
+
+
+def dialect_of(answer: Any) -> Dialect:
+    """The dialect of a whole answer, by what it says of itself."""
+    if text_of(answer, "object").startswith("chat.completion"):
+        return CHAT
+    if text_of(answer, "object") == "response":
+        return RESPONSES
+    return ANTHROPIC if text_of(answer, "type") == "message" else GENERIC

@@ -15,7 +15,7 @@ from safeproxy.errors import ConfigError, RuleError
 from safeproxy.events import Finding
 from safeproxy.ledger.record import RequestClosed
 from safeproxy.pipeline import StreamPipeline
-from safeproxy.shell import relay
+from safeproxy.shell import asked
 from safeproxy.shell.app import create_app
 from safeproxy.shell.serve import running
 from safeproxy.shell.service import SERVICE
@@ -123,7 +123,7 @@ async def test_a_bug_in_mid_stream_ends_in_an_error_event(tmp_path: Path, monkey
 
     async with proxied(tmp_path) as (upstream, proxy):
         with monkeypatch.context() as patched:
-            patched.setattr(relay, "StreamPipeline", Broken)
+            patched.setattr(asked, "StreamPipeline", Broken)
             upstream.says(event("Hello, world. ", role="assistant"), 0.1, event("more"), Wait())
             _, _, raw = await proxy.post()
         assert error_of(raw)["code"] == "internal_error"

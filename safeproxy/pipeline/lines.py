@@ -1,0 +1,128 @@
+"""A file of answers, one JSON object a line, as batch jobs leave them: each line is a whole answer and stands alone.
+
+A line that is halted ends as its API ends an answer; the others are none the worse for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from safeproxy.errors import DetectorError, UpstreamError
+from safeproxy.pipeline.body import BodyPipeline
+from safeproxy.pipeline.policy import Policy, Report
+from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
+from safeproxy.wire import jsontext
+from safeproxy.wire.base import compact, read_anything
+from safeproxy.wire.dialect import Dialect, JsonObject
+from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
+from safeproxy.wire.sse import Frame
+
+#: Where a line holds the answer: OpenAI's batches, Anthropic's, and those of a server that writes it bare.
+_PLACES = (("response", "body"), ("result", "message"))
+
+
+class LinesPipeline:
+    """Filters a file of answers. `feed`, `finish` and `fail` never raise on any input.
+
+    ``dialect_of`` tells the dialect of an answer by its shape.
+    """
+
+    def __init__(self, dialect_of: Callable[[Any], Dialect], policy: Policy) -> None:
+        self.report = Report()
+        self.done = False
+        self._dialect_of = dialect_of
+        self._policy = policy
+        self._decoder = NdjsonDecoder(policy.max_event_bytes)
+        self._scanner = Scanner(policy, self.report)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the file; give the lines they complete, filtered."""
+        return b"" if self.done else self._run(self._decoder.feed(data))
+
+    def finish(self) -> bytes:
+        """The file has ended; give what is left of it."""
+        if self.done:
+            return b""
+        out = self._run(self._decoder.finish())
+        if not self.done:
+            self._end("stop")
+        return out
+
+    def fail(self, fault: str) -> bytes:
+        """The upstream broke; a last line says so."""
+        if self.done:
+            return b""
+        self.report.fault(fault)
+        self._end("upstream_error")
+        return encode_line(compact({"error": {"message": "The file could not be read to its end.", "code": fault}}))
+
+    def _run(self, frames: Iterable[Frame]) -> bytes:
+        out: list[bytes] = []
+        try:
+            for frame in frames:
+                out.append(self._line(frame))
+                if self.done:
+                    break
+        except UpstreamError:
+            out.append(self.fail("event_too_large"))
+        return b"".join(out)
+
+    def _line(self, frame: Frame) -> bytes:
+        self.report.events += 1
+        try:
+            line, certain = jsontext.parse(frame.data or b"")
+        except ValueError:
+            return self.fail("malformed_event")
+        if not isinstance(line, dict):
+            return self.fail("malformed_event")
+        changed = not certain
+        try:
+            holder, key = _answer(line)
+            inner = holder.pop(key) if holder is not None else None
+            changed |= self._around(line)
+            if holder is not None:
+                holder[key], edited = self._inside(inner)
+                changed |= edited
+        except (HaltError, DetectorError):
+            self.report.fault("line_withheld")
+            return encode_line(compact({"error": {"message": "This line is withheld.", "code": "content_filter"}}))
+        if not changed and frame.plain and jsontext.is_safe(frame.raw):
+            return frame.raw
+        return encode_line(jsontext.dump(line, ascii_only=frame.raw.isascii()))
+
+    def _inside(self, answer: Any) -> tuple[Any, bool]:
+        """The answer, filtered as if it had come by itself, and whether that changed it."""
+        pipeline = BodyPipeline(self._dialect_of(answer), self._policy, report=self.report)
+        before = jsontext.dump(answer, ascii_only=True)
+        _, after = pipeline.run(before, 200)
+        return jsontext.parse(after)[0], after != before
+
+    def _around(self, line: JsonObject) -> bool:
+        """Filter what stands beside the answer; whether that changed anything."""
+        reading = read_anything(line, "line")
+        if len(reading.slots) + len(reading.keys) > TEXTS_LIMIT:
+            raise DetectorError("too many texts in one line")
+        changed = rename_keys(reading.keys, self._scanner)
+        if changed:
+            reading = read_anything(line, "line")
+        for slot in reading.slots:
+            before = slot.holder[slot.key]
+            if self._scanner.place(slot).halted:
+                raise HaltError
+            changed |= slot.holder[slot.key] != before
+        return changed
+
+    def _end(self, ended: str) -> None:
+        self.done = True
+        self.report.ended = ended
+
+
+def _answer(line: JsonObject) -> tuple[JsonObject | None, str]:
+    """The object that holds the line's answer, and its key there."""
+    for outer, inner in _PLACES:
+        holder = line.get(outer)
+        if isinstance(holder, dict) and isinstance(holder.get(inner), dict):
+            return holder, inner
+    return None, ""
