@@ -42,6 +42,12 @@ class Mode:
     streamed: bool = False
     blocked: str = ""
     """What a blocked prompt looks like, written as ``halted`` is."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Scenarios whose halt looks otherwise in it, and how."""
+
+    def halt(self, scenario: str) -> str:
+        """What the halt of this scenario looks like."""
+        return dict(self.others).get(scenario, self.halted)
 
     @property
     def scenarios(self) -> list[str]:

@@ -91,8 +91,9 @@ CLIENTS = (
         "agents_sdk",
         "native",
         (
-            # With chat completions it does not say how an answer ended.
-            *_both("chat", "None", blocked=_BAD),
+            # With chat completions it does not say how an answer ended, unless that has no text at all.
+            Mode("chat", "None", blocked=_BAD, others=(("think-halt", "!ModelRefusalError"),)),
+            Mode("chat_stream", "None", streamed=True, blocked=_BAD, others=(("think-halt", "!ModelRefusalError"),)),
             *_both("responses", "!ModelBehaviorError", blocked=_BAD),
         ),
     ),
@@ -121,7 +122,17 @@ CLIENTS = (
         (
             *_both("chat", "content_filter", blocked=_BAD),
             *_both("azure", "content_filter", blocked=_BAD),
-            Mode("chat_helper", "content_filter", streamed=True, blocked=_BAD),
+            Mode(
+                "chat_helper",
+                "content_filter",
+                streamed=True,
+                blocked=_BAD,
+                # What it would parse for its user, it refuses to.
+                others=(
+                    ("tool-halt", "!ContentFilterFinishReasonError"),
+                    ("json-halt", "!ContentFilterFinishReasonError"),
+                ),
+            ),
             *_both("responses", "content_filter", blocked=_BAD),
             Mode("responses_helper", "content_filter", streamed=True, blocked=_BAD),
         ),
@@ -256,7 +267,7 @@ def test_structured_output_redacted(client: Client, mode: Mode) -> None:
 def test_halted(client: Client, mode: Mode) -> None:
     """A halt looks as the API's own filter does, and the text before it arrives."""
     seen = _seen(client, mode, "text-halt")
-    assert seen.verdict == mode.halted
+    assert seen.verdict == mode.halt("text-halt")
     assert seen.text == (BEFORE_HALT if mode.streamed else "")
     assert (seen.final or "") in (BEFORE_HALT, "")
 
@@ -265,7 +276,7 @@ def test_halted(client: Client, mode: Mode) -> None:
 def test_halted_in_reasoning(client: Client, mode: Mode) -> None:
     """A halt in the reasoning ends the answer before it began."""
     seen = _seen(client, mode, "think-halt")
-    assert seen.verdict == mode.halted
+    assert seen.verdict == mode.halt("think-halt")
     assert seen.reasoning in (BEFORE_HALT, "")
     assert (seen.text, seen.final or "") == ("", "")
 
@@ -275,7 +286,7 @@ def test_halted_in_a_tool_call(client: Client, mode: Mode) -> None:
     """A halt in a tool call's arguments: the user sees no call at all."""
     seen = _seen(client, mode, "tool-halt")
     assert seen.tools == []
-    assert seen.verdict == mode.halted
+    assert seen.verdict == mode.halt("tool-halt")
 
 
 @_every("json")
@@ -283,7 +294,7 @@ def test_halted_in_structured_output(client: Client, mode: Mode) -> None:
     """A halt in an answer in JSON: never a parsed object, and either an exception or the API's own signal."""
     seen = _seen(client, mode, "json-halt")
     assert seen.parsed is None
-    assert seen.error or seen.verdict == mode.halted
+    assert seen.error or seen.verdict == mode.halt("json-halt")
 
 
 @_every()
