@@ -184,4 +184,4 @@ def plain_reason(reason: str) -> str:
 
 def common_reason(reason: str) -> str:
     """A recorded finish reason in the one word that records have for it, whatever the API."""
-    return _COMMON.get(reason.lower(), reason)
+    return _COMMON.get(reason.lower(), reason.lower())

@@ -30,7 +30,7 @@ from safeproxy.wire.base import (
 )
 from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot
 from safeproxy.wire.jsonarray import JsonArrayDecoder, encode_element
-from safeproxy.wire.leaves import Leaves, is_exempt, is_index, kind_of, unknown_keys
+from safeproxy.wire.leaves import Leaves, is_index, kind_of, unknown_keys
 
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("createTime", "modelVersion", "responseId")
@@ -464,7 +464,7 @@ def _cut(candidate: JsonObject, path: Path) -> None:
         is_text = isinstance(last, dict) and bool(text_of(last, "text"))
         kept = [*parts[: path[2]], *([{key: last[key] for key in last if key in _TEXT}] if is_text else [])]
     else:
-        keys = list(candidate)
+        keys: list[Any] = list(candidate)
         kept = parts if path and "content" in keys and keys.index("content") < keys.index(path[0]) else []
     if kept:
         candidate["content"]["parts"] = kept
