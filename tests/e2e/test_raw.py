@@ -118,6 +118,47 @@ async def test_an_old_client_gets_what_passes(tmp_path: Path) -> None:
         assert "transfer-encoding" not in headers
 
 
+# ---- old and odd upstreams
+
+
+@asynccontextmanager
+async def answering(*pieces: bytes) -> AsyncIterator[str]:
+    """The address of an upstream that answers every request with these bytes and closes the connection."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_an_old_upstream_is_read_to_the_end_of_its_connection(tmp_path: Path) -> None:
+    """HTTP/1.0, without a length: the stream's own end marker tells that it is whole."""
+    events = [step for step in stream("to ", SECRET) if isinstance(step, bytes)]
+    top = b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    async with answering(top, *events) as url, proxied(tmp_path, upstream=url) as (_, proxy):
+        _, _, raw = await proxy.post()
+        assert text(raw) == "to [EMAIL_ADDRESS]"
+        assert (await proxy.closed())["ended"] == "stop"
+    (tmp_path / "cut").mkdir()
+    async with answering(top, *events[:2]) as url, proxied(tmp_path / "cut", upstream=url) as (_, proxy):
+        assert error_of((await proxy.post())[2])["message"]
+        assert (await proxy.closed())["ended"] == "upstream_incomplete"
+
+
+async def test_a_transfer_coding_that_cannot_be_undone_is_an_error(tmp_path: Path) -> None:
+    """Packing may hide there too; what comes through is no text."""
+    data = gzip.compress(json.dumps(body(SECRET)).encode())
+    top = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    async with answering(top, chunks(data)) as url, proxied(tmp_path, upstream=url) as (_, proxy):
+        status, _, raw = await proxy.post()
+        assert (status, error_of(raw)["code"]) == (502, "upstream_encoding")
+
+
 # ---- Expect: 100-continue
 
 

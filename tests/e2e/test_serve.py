@@ -56,7 +56,7 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         out, err = await process.communicate()
         assert (process.returncode, out) == (0, b"stopped\n")
         assert b"chat" not in err
-        assert b"ada" not in err
+        assert b"ada@" not in err
 
 
 async def test_a_client_that_leaves_is_noticed_on_the_fast_loop_too(tmp_path: Path) -> None:
