@@ -25,7 +25,7 @@ def spoil(audit: Path) -> None:
 async def test_real_records_follow_the_schema(tmp_path: Path) -> None:
     """Every way a request can go leaves records that the published schema accepts."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    async with proxied(tmp_path) as (upstream, proxy):
+    async with proxied(tmp_path, unknown_paths="refuse") as (upstream, proxy):
         upstream.says(*stream("to ", SECRET, " watched ", "forbidden"))
         await proxy.post()
         upstream.answers(body(f"to {SECRET}"))

@@ -62,7 +62,10 @@ async def test_other_options_requests_are_the_upstreams(tmp_path: Path) -> None:
 
 async def test_every_kind_of_answer_can_be_read(tmp_path: Path) -> None:
     """Streams, bodies, what passes, upstream errors, refusals, our own pages: all say so, and once."""
-    async with proxied(tmp_path, cors_origins=(APP,), client_max_size=1024) as (upstream, proxy):
+    async with proxied(tmp_path, cors_origins=(APP,), client_max_size=1024, unknown_paths="refuse") as (
+        upstream,
+        proxy,
+    ):
         theirs = {"Access_Control_Allow_Origin": "*", "Access_Control_Allow_Credentials": "true"}
         upstream.says(*stream("to ", "ada@example.com"), Content_Type="text/event-stream", **theirs)
         status, headers, raw = await asked(proxy, "POST", CHAT, ORIGIN)
@@ -97,7 +100,7 @@ async def test_an_upstream_that_is_not_there_is_told_to_the_page(tmp_path: Path)
 
 async def test_without_the_setting_it_is_the_upstreams_word(tmp_path: Path) -> None:
     """Its headers pass, and its answer to the browser's question does too."""
-    async with proxied(tmp_path) as (upstream, proxy):
+    async with proxied(tmp_path, unknown_paths="refuse") as (upstream, proxy):
         upstream.says(status=204, Access_Control_Allow_Origin="https://theirs", Access_Control_Allow_Headers="a, b")
         status, headers, _ = await asked(proxy, "OPTIONS", CHAT, ASKS)
         assert (status, headers["access-control-allow-origin"]) == (204, "https://theirs")

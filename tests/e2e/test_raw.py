@@ -100,7 +100,7 @@ async def test_an_old_client_may_keep_its_connection_for_whole_answers_only(tmp_
 
 async def test_an_old_client_is_refused_in_whole_answers_too(tmp_path: Path) -> None:
     """An error has its length, and no chunks."""
-    async with proxied(tmp_path) as (_, proxy), connected(proxy) as (reader, writer):
+    async with proxied(tmp_path, unknown_paths="refuse") as (_, proxy), connected(proxy) as (reader, writer):
         writer.write(head("1.0", path="/v1/threads", method="GET"))
         status, headers, raw = await whole_answer(reader)
         assert status == 501
@@ -193,7 +193,10 @@ async def test_a_connection_goes_on_after_an_invited_body(tmp_path: Path) -> Non
 )
 async def test_a_body_that_will_not_be_read_is_not_invited(tmp_path: Path, path: str, length: int, status: int) -> None:
     """The refusal comes at once, in place of the 100, and the connection is not used again."""
-    async with proxied(tmp_path) as (upstream, proxy), connected(proxy) as (reader, writer):
+    async with (
+        proxied(tmp_path, unknown_paths="refuse") as (upstream, proxy),
+        connected(proxy) as (reader, writer),
+    ):
         extra = {"Connection": "Upgrade", "Upgrade": "websocket"} if status == 403 else {}
         writer.write(head(path=path, Content_Length=str(length), Expect="100-continue", **extra))
         async with asyncio.timeout(5):

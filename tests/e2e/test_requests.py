@@ -119,7 +119,7 @@ async def test_prompts_are_blocked_if_a_rule_asks_for_it(tmp_path: Path) -> None
         assert (await proxy.closed())["ended"] == "prompt_blocked"
 
 
-@pytest.mark.parametrize("raw", [b"{broken", b"7", b"", b"\xff"])
+@pytest.mark.parametrize("raw", [b"{broken", b"7", b" ", b"\xff"])
 async def test_prompts_must_be_json_if_a_rule_reads_them(tmp_path: Path, raw: bytes) -> None:
     """What cannot be read cannot be judged."""
     async with proxied(tmp_path, PROMPT_RULES) as (upstream, proxy):
@@ -129,11 +129,11 @@ async def test_prompts_must_be_json_if_a_rule_reads_them(tmp_path: Path, raw: by
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/responses", "/v1/messages", "/v1/files/f/content", "/v1/models/../chat/completions", "/v1//models"]
+    "path", ["/v1/threads", "/v1/images/generations", "/v1/models/../chat/completions", "/v1//models"]
 )
-async def test_paths_that_cannot_be_filtered_are_refused(tmp_path: Path, path: str) -> None:
+async def test_unknown_paths_are_refused_if_that_is_set(tmp_path: Path, path: str) -> None:
     """The answer names the path and the setting; the upstream hears nothing."""
-    async with proxied(tmp_path) as (upstream, proxy):
+    async with proxied(tmp_path, unknown_paths="refuse") as (upstream, proxy):
         async with proxy.session.post(proxy.at(path), json={}) as response:
             assert response.status == 501
             message = error_of(await response.read())["message"]
@@ -187,7 +187,7 @@ async def test_a_passed_answer_that_breaks_off_breaks_off(tmp_path: Path) -> Non
 
 async def test_the_pass_list_can_be_set(tmp_path: Path) -> None:
     """What the operator lists passes, what is no longer listed does not, and what can be filtered is filtered."""
-    async with proxied(tmp_path, pass_paths=("/own/**", "/v1/chat/**")) as (upstream, proxy):
+    async with proxied(tmp_path, pass_paths=("/own/**", "/v1/chat/**"), unknown_paths="refuse") as (upstream, proxy):
         upstream.answers(body("ada@example.com"))
         assert (await proxy.post("/own/path"))[0] == 200
         assert (await proxy.post("/v1/embeddings"))[0] == 501

@@ -147,10 +147,10 @@ async def test_a_stream_that_breaks(tmp_path: Path) -> None:
 
 async def test_a_path_that_is_refused(tmp_path: Path) -> None:
     """The SDK shows the proxy's message, once: it does not retry."""
-    async with proxied(tmp_path) as (_, proxy):
+    async with proxied(tmp_path, unknown_paths="refuse") as (_, proxy):
         async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key="sk-test", max_retries=2) as sdk:
             with pytest.raises(openai.APIStatusError, match="pass_paths"):
-                await sdk.responses.create(model="m", input="Hi")
+                await sdk.images.generate(model="m", prompt="Hi")
         assert (await proxy.closed())["status"] == 501
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from safeproxy.shell.serve import serve
 from safeproxy.shell.settings import Settings
 upstream, rules, audit = sys.argv[1:]
-settings = Settings(upstream=upstream, rules=(Path(rules),), audit=Path(audit), port=0, shutdown_grace=0.2)
+settings = Settings(
+    upstream=upstream, rules=(Path(rules),), audit=Path(audit), port=0, shutdown_grace=0.2, unknown_paths="refuse"
+)
 serve(settings, announce=lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from safeproxy.shell.client import model_of
+from safeproxy.shell.client import model_of, parsed
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from safeproxy.shell.client import model_of
 )
 def test_the_model_is_read_from_json(body: bytes, model: str | None) -> None:
     """Whatever is no JSON object with a string under 'model' names no model; nothing raises."""
-    assert model_of(body) == model
+    assert model_of(parsed(body)) == model

@@ -29,7 +29,9 @@ def app(tmp_path: Path) -> web.Application:
     """The application, its client session left out: nothing can be sent but by a played `send`."""
     file = tmp_path / "rules.yaml"
     file.write_text(RULES, encoding="utf-8")
-    made = create_app(Settings(upstream="http://upstream", rules=(file,), audit=tmp_path / "audit"))
+    made = create_app(
+        Settings(upstream="http://upstream", rules=(file,), audit=tmp_path / "audit", unknown_paths="refuse")
+    )
     made[SERVICE].session_ = object()  # type: ignore[assignment]
     return made
 
@@ -102,7 +104,7 @@ async def test_nothing_new_is_begun_while_the_proxy_is_being_stopped(
 
 async def test_what_is_refused_is_recorded_as_opened_and_closed(app: web.Application) -> None:
     """Under the id that the client is given; it is not to try again."""
-    status, error, headers = await handled(app, "/v1/responses")
+    status, error, headers = await handled(app, "/v1/threads")
     assert (status, error["code"]) == (501, "unsupported_path")
     assert headers["x-should-retry"] == "false"
     records = recorded(app)
