@@ -122,7 +122,7 @@ async def _filtered(
     body: bytes | AsyncIterator[bytes] | None = None
     value = None
     if route is None and request.can_read_body and not _is_json(request):
-        body = client.body_pieces(request, exchange)  # an upload: it may be large, and says nothing of its answer
+        body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
     elif request.can_read_body:
         body = await client.read_body(request, exchange, service.settings.client_max_size)
         value = client.parsed(body)
@@ -206,16 +206,19 @@ async def _relayed(
 async def _unfiltered(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
     service.open(exchange)
     headers = request_headers(request.headers, filtered=False)
-    body = None
-    if request.can_read_body:
-        body = client.body_pieces(request, exchange)
-        if request.content_length is not None and not body_was_decoded(request.headers):
-            headers["Content-Length"] = str(request.content_length)
+    body = _streamed(request, exchange, headers) if request.can_read_body else None
     upstream = await _sent(service, request, exchange, raw_path, headers, body, decode=False)
     try:
         return await relay.relay_unfiltered(request, exchange, upstream)
     finally:
         upstream.close()
+
+
+def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str]) -> AsyncIterator[bytes]:
+    """The request body as it arrives, with the length that the client declared unless the coding was undone."""
+    if request.content_length is not None and not body_was_decoded(request.headers):
+        headers["Content-Length"] = str(request.content_length)
+    return client.body_pieces(request, exchange)
 
 
 async def _bodiless(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
 from pathlib import Path
 
@@ -161,3 +162,21 @@ async def test_a_silent_upstream_is_no_hold(tmp_path: Path) -> None:
         _, _, raw = await proxy.post()
         assert text(raw) == "Hello abc you. "
         assert (await proxy.closed())["faults"] == []
+
+
+async def test_a_hold_of_lines_ends(tmp_path: Path) -> None:
+    """Lines of JSON have no room for signs of life: an API that speaks so ends with an error line of its own."""
+
+    def line(content: str) -> bytes:
+        message = {"role": "assistant", "content": content}
+        return json.dumps({"model": "m", "created_at": "t", "message": message, "done": False}).encode() + b"\n"
+
+    async with proxied(tmp_path, hold_timeout=0.4, keep_alive=0.1) as (upstream, proxy):
+        held = [step for i in range(20) for step in (line(f"abc{i}"), 0.1)]
+        upstream.says(line("Hello, "), *held, Wait(), Content_Type="application/x-ndjson")
+        _, _, raw = await proxy.post("/api/chat")
+        lines = [json.loads(one) for one in raw.splitlines()]
+        assert lines[0]["message"]["content"] == "Hello, "
+        assert lines[-1]["error"]
+        assert b"abc" not in raw
+        assert (await proxy.closed())["faults"] == ["hold_timeout"]

@@ -314,9 +314,10 @@ async def test_a_client_that_breaks_off_its_body_is_gone(tmp_path: Path) -> None
 # ---- uploads
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions"])
 @pytest.mark.parametrize("extra", [{"Content_Length": "300000"}, {"Transfer_Encoding": "chunked"}])
-async def test_an_upload_is_passed_on_while_it_arrives(tmp_path: Path, extra: dict[str, str]) -> None:
-    """The upstream has the first part before the client has sent the second; nothing is collected."""
+async def test_an_upload_is_passed_on_while_it_arrives(tmp_path: Path, extra: dict[str, str], path: str) -> None:
+    """The upstream has the first part before the client has sent the second, filtered answer or not."""
     kind = "multipart/form-data; boundary=b"
     part = b"x" * 150_000
     heard: asyncio.Queue[bytes] = asyncio.Queue()
@@ -331,7 +332,7 @@ async def test_an_upload_is_passed_on_while_it_arrives(tmp_path: Path, extra: di
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with proxied(tmp_path, upstream=url, client_max_size=1024) as (_, proxy), connected(proxy) as (_, writer):
             packed = (lambda data: data) if "Content_Length" in extra else (lambda data: chunks(data)[:-5])
-            writer.write(head(path="/v1/files", Content_Type=kind, **extra) + packed(part))
+            writer.write(head(path=path, Content_Type=kind, **extra) + packed(part))
             got = b""
             while got.count(b"x") < len(part):
                 got += await heard.get()
