@@ -44,10 +44,10 @@ CLIENTS = (
         "anthropic_sdk",
         "native",
         (
-            Mode("create", "refusal", blocked="refusal"),
-            Mode("stream", "refusal", streamed=True, blocked="refusal"),
-            Mode("stream_async", "refusal", streamed=True, blocked="refusal"),
-            Mode("helper", "refusal", streamed=True, blocked="refusal"),
+            Mode("create", "refusal", blocked=_BAD),
+            Mode("stream", "refusal", streamed=True, blocked=_BAD),
+            Mode("stream_async", "refusal", streamed=True, blocked=_BAD),
+            Mode("helper", "refusal", streamed=True, blocked=_BAD),
         ),
     ),
     Client(
@@ -103,7 +103,7 @@ CLIENTS = (
         (
             *_both("chat", "content_filter", blocked="!OpenAIInvalidRequestError"),
             *_both("responses", "content_filter", blocked="!OpenAIInvalidRequestError"),
-            *_both("anthropic", "refusal", blocked="refusal"),
+            *_both("anthropic", "refusal", blocked="!AnthropicInvalidRequestError"),
         ),
     ),
     Client(
@@ -111,7 +111,7 @@ CLIENTS = (
         "frameworks",
         (
             *_both("openai", "content_filter", blocked="!ContentPolicyViolationError"),
-            *_both("anthropic", "content_filter", blocked="content_filter"),
+            *_both("anthropic", "content_filter", blocked="!ContentPolicyViolationError"),
             *_both("gemini", "content_filter", blocked="content_filter"),
             *_both("ollama_chat", "content_filter", blocked=_BAD),
         ),
@@ -127,11 +127,8 @@ CLIENTS = (
                 "content_filter",
                 streamed=True,
                 blocked=_BAD,
-                # What it would parse for its user, it refuses to.
-                others=(
-                    ("tool-halt", "!ContentFilterFinishReasonError"),
-                    ("json-halt", "!ContentFilterFinishReasonError"),
-                ),
+                # A call of a strict tool it would parse, so it raises.
+                others=(("tool-halt", "!ContentFilterFinishReasonError"),),
             ),
             *_both("responses", "content_filter", blocked=_BAD),
             Mode("responses_helper", "content_filter", streamed=True, blocked=_BAD),
@@ -141,9 +138,9 @@ CLIENTS = (
         "anthropic_sdk",
         "node",
         (
-            Mode("create", "refusal", blocked="refusal"),
-            Mode("stream", "refusal", streamed=True, blocked="refusal"),
-            Mode("helper", "refusal", streamed=True, blocked="refusal"),
+            Mode("create", "refusal", blocked=_BAD),
+            Mode("stream", "refusal", streamed=True, blocked=_BAD),
+            Mode("helper", "refusal", streamed=True, blocked=_BAD),
         ),
     ),
     Client(
@@ -168,8 +165,8 @@ CLIENTS = (
         (
             *_both("chat", "content-filter", blocked="!APICallError"),
             *_both("responses", "content-filter", blocked="!APICallError"),
-            *_both("anthropic", "content-filter", blocked="content-filter"),
-            *_both("anthropic_bare", "content-filter", blocked="content-filter"),
+            *_both("anthropic", "content-filter", blocked="!APICallError"),
+            *_both("anthropic_bare", "content-filter", blocked="!APICallError"),
             *_both("compatible", "content-filter", blocked="!APICallError"),
         ),
     ),

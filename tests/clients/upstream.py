@@ -58,6 +58,8 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     api, flavour, kind = found
     ask: Body = json.loads(await request.read())
     said, variant = _chosen(request, ask)
+    if api is gemini and request.query.get("alt") != "sse":
+        variant, kind = "array", "application/json"
     flavour = variant or flavour
     if said.ending == "refused":
         return web.json_response(api.refusal(), status=400, headers={"x-should-retry": "false"})

@@ -1,4 +1,4 @@
-"""Gemini's generateContent and streamGenerateContent."""
+"""Gemini's generateContent and streamGenerateContent, as events and as one JSON array."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from tests.clients.scenarios import Scenario
 
 def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
     """Each event is a full response; the last one has the finish reason."""
+    responses = _responses(said)
+    if flavour == "array":
+        last = len(responses) - 1
+        separators = [b"]" if number == last else b"\n,\n" for number in range(len(responses))]
+        dumped = [json.dumps(one).encode() + after for one, after in zip(responses, separators, strict=True)]
+        return [b"[", *dumped]
+    return [b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in responses]
+
+
+def _responses(said: Scenario) -> list[Body]:
     parts = [{"text": piece, "thought": True} for piece in said.reasoning]
     parts += [{"text": piece} for piece in said.text]
     if said.called:
         parts.append(_call(said))
-    if said.ending == "cut":
-        return [_event(_response([part])) for part in parts]
+    last = len(parts) - 1 if said.ending == "stop" else None
+    responses = [_response([part], finished=number == last) for number, part in enumerate(parts)]
     if said.ending == "error":
-        error = {"code": 503, "message": "It broke.", "status": "UNAVAILABLE"}
-        return [*(_event(_response([part])) for part in parts), _event({"error": error})]
-    last = len(parts) - 1
-    return [_event(_response([part], finished=number == last)) for number, part in enumerate(parts)]
+        responses.append({"error": {"code": 503, "message": "It broke.", "status": "UNAVAILABLE"}})
+    return responses
 
 
 def whole(said: Scenario, ask: Body, flavour: str) -> Body:
@@ -37,10 +45,6 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
 def refusal() -> Body:
     """Google's error object."""
     return {"error": {"code": 400, "message": "No such thing.", "status": "INVALID_ARGUMENT"}}
-
-
-def _event(value: Body) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\r\n\r\n"
 
 
 def _call(said: Scenario) -> Body:
