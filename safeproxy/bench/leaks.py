@@ -1,4 +1,4 @@
-"""The leak test: every shipped rule's samples, cut every way, through every channel of an OpenAI chat answer.
+"""The leak test: every shipped rule's samples, cut every way, through every channel of every API.
 
 For each sample the oracle is the filter's result for the whole text at once, itself held against the spans that the
 rule's author declared: what was declared must have been removed. A cutting passes if the delivered text of the channel
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,15 +19,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from safeproxy.bench.apis import Talk, Voice, voices
 from safeproxy.bench.rules import HASH_KEY
 from safeproxy.core.filter import StreamFilter
-from safeproxy.demo import chat
 from safeproxy.events import Action, ChannelKind
 from safeproxy.pipeline import BodyPipeline, Policy, StreamPipeline
 from safeproxy.rulesets import LoadedRule, load_with_sources
-from safeproxy.wire.registry import dialect_for
 
-MODEL = "bench-model"
 #: Random cuttings of each sample, cut once more as bytes.
 RANDOM_CUTTINGS = 3
 
@@ -39,53 +37,6 @@ class Sample:
     rule: str
     text: str
     spans: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A place for text in an answer: how a delta says it, and how a message or a delta is read."""
-
-    name: str
-    kind: ChannelKind
-    write: Callable[[str], dict[str, Any]]
-    encode: Callable[[str], str] = str
-    """What the model writes there when it means a text."""
-    decode: Callable[[str], str] = str
-    """What is meant by what was delivered."""
-
-
-def _field(name: str, kind: ChannelKind) -> Channel:
-    return Channel(name, kind, lambda text: {name: text})
-
-
-def _tool_call(arguments: str) -> dict[str, Any]:
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "note", "arguments": arguments}}
-    return {"tool_calls": [call]}
-
-
-def _decode_arguments(arguments: str) -> str:
-    if not arguments:
-        return ""  # a call that was withheld
-    text: str = json.loads(arguments)["text"]
-    return text
-
-
-CHANNELS = (
-    _field("content", ChannelKind.CONTENT),
-    _field("refusal", ChannelKind.REFUSAL),
-    _field("reasoning_content", ChannelKind.REASONING),
-    _field("reasoning", ChannelKind.REASONING),
-    Channel(
-        "tool arguments",
-        ChannelKind.TOOL_ARGUMENTS,
-        _tool_call,
-        encode=lambda text: json.dumps({"text": text}),
-        decode=_decode_arguments,
-    ),
-)
-
-#: Keys of a delta or a message under which no generated text stands.
-_NO_TEXT = frozenset({"role", "id", "type", "name", "index", "finish_reason"})
 
 
 @dataclass(slots=True)
@@ -176,78 +127,49 @@ def oracle(policy: Policy, sample: Sample, kind: ChannelKind) -> tuple[str, bool
     return expected, stream.halted, through
 
 
-def _leaves(value: Any) -> Iterator[str]:
-    """Every text under the value, but for those that are no generated text."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, below in value.items():
-            if key not in _NO_TEXT:
-                yield from _leaves(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from _leaves(below)
-
-
-def run_stream(
-    policy: Policy, channel: Channel, pieces: Sequence[str], byte_cuts: Sequence[int] = ()
-) -> tuple[str, str | None]:
-    """Stream the pieces through the channel; give everything delivered and the finish reason.
+def run_stream(policy: Policy, voice: Voice, pieces: Sequence[str], byte_cuts: Sequence[int] = ()) -> Talk:
+    """Stream the pieces through the channel; what a client has of it.
 
     The body arrives event by event, or cut at ``byte_cuts`` if there are any.
     """
-    pipeline = StreamPipeline(_dialect(), policy)
-    events = [chat.chunk({"role": "assistant"}, model=MODEL)]
-    events += [chat.chunk(channel.write(piece), model=MODEL) for piece in pieces]
-    events += [chat.chunk({}, model=MODEL, finish="stop"), chat.DONE]
+    pipeline = StreamPipeline(voice.dialect, policy, voice.ask)
+    writer = voice.dialect.writer()
+    frames = voice.stream(pieces)
     if byte_cuts:
-        body = b"".join(events)
-        events = [body[a:b] for a, b in zip([0, *byte_cuts], [*byte_cuts, len(body)], strict=True)]
-    reader, delivered, finish = chat.EventReader(), [], None
-    for data in (*events, None):
-        if pipeline.done:
-            break
-        for event in reader.feed(pipeline.finish() if data is None else pipeline.feed(data)):
-            delivered += [leaf for delta in chat.deltas(event) for leaf in _leaves(delta)]
-            finish = chat.finish_reason(event) or finish
-    return "".join(delivered), finish
+        body = b"".join(frames)
+        frames = [body[a:b] for a, b in zip([0, *byte_cuts], [*byte_cuts, len(body)], strict=True)]
+    out = b"".join(map(pipeline.feed, frames)) + pipeline.finish()
+    return voice.hear(out if writer is None else writer(out, True))
 
 
-def run_body(policy: Policy, channel: Channel, text: str) -> tuple[str, str | None]:
-    """The same for a non-streamed answer."""
-    message = {"role": "assistant", **channel.write(text)}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice]}
-    _, out = BodyPipeline(_dialect(), policy).run(json.dumps(body).encode(), 200)
-    answer = json.loads(out)["choices"][0]
-    return "".join(_leaves(answer["message"])), answer["finish_reason"]
-
-
-def _dialect() -> Any:
-    dialect = dialect_for("POST", chat.PATH)
-    assert dialect is not None
-    return dialect
+def run_body(policy: Policy, voice: Voice, text: str) -> Talk | None:
+    """The same for an answer that is not streamed, None if the API has none."""
+    if voice.body is None:
+        return None
+    _, out = BodyPipeline(voice.dialect, policy, voice.ask).run(json.dumps(voice.body(text)).encode(), 200)
+    return voice.hear_body(out)
 
 
 def leak_test(policy: Policy, samples: Sequence[Sample], *, seed: int = 1) -> Result:
     """Run every cutting of every sample through every channel."""
     random_ = random.Random(seed)  # noqa: S311 - repeatable cuttings are wanted
     result = Result(samples=len(samples))
-    for channel in CHANNELS:
-        streamed = result.channels.setdefault(channel.name, Tally())
-        whole = result.channels.setdefault(f"{channel.name}, not streamed", Tally())
+    for voice in voices():
+        streamed = result.channels.setdefault(voice.name, Tally())
+        whole = result.channels.setdefault(f"{voice.name}, not streamed", Tally())
         for sample in samples:
-            expected, halted, through = oracle(policy, sample, channel.kind)
+            expected, halted, through = oracle(policy, sample, voice.kind)
             result.uncovered += through
-            finish = "content_filter" if halted else "stop"
-            written = channel.encode(sample.text)
+            written = voice.encode(sample.text)
             bad = through > 0
-            for cutting in cuttings(len(written), random_):
+            for cutting in [[]] if voice.at_once else cuttings(len(written), random_):
                 byte_cuts = sorted(random_.sample(range(1, 200), 5)) if 1 < len(cutting) < 7 else ()
-                outcome = run_stream(policy, channel, cut(written, cutting), byte_cuts)
-                bad |= _judge(streamed, channel, outcome, (expected, finish))
-            bad |= _judge(whole, channel, run_body(policy, channel, written), (expected, finish))
-            name = f"{sample.rule}, {channel.name}"
+                talk = run_stream(policy, voice, cut(written, cutting), byte_cuts)
+                bad |= judge(streamed, voice, talk, expected, halted=halted)
+            told = run_body(policy, voice, written)
+            if told is not None:
+                bad |= judge(whole, voice, told, expected, halted=halted)
+            name = f"{sample.rule}, {voice.name}"
             if bad and name not in result.bad_samples:
                 result.bad_samples.append(name)
     return result
@@ -273,15 +195,20 @@ def leak_test_in_processes(paths: Sequence[Path], *, every: int = 1) -> Result:
     return result
 
 
-def _judge(tally: Tally, channel: Channel, outcome: tuple[str, str | None], wanted: tuple[str, str]) -> bool:
-    """Count one outcome; whether it is bad."""
-    try:
-        delivered = channel.decode(outcome[0])
-    except (ValueError, KeyError):
-        delivered = outcome[0]  # no longer the JSON it should be: all of it counts
-    expected = wanted[0] if delivered or channel.decode is str else ""
+def judge(tally: Tally, voice: Voice, talk: Talk, expected: str, *, halted: bool) -> bool:
+    """Count one outcome; whether it is bad: any saying of the text that is not the oracle's, or a wrong end."""
+    if halted and voice.in_json:
+        expected = ""  # nothing of a call or of a JSON answer is sent if it is halted
+    different = talk.halted is not halted or not talk.finished
+    leaked = 0
+    for said in (talk.spelled, *talk.again):
+        try:
+            delivered = voice.decode(said)
+        except (ValueError, KeyError, TypeError):
+            delivered = said  # no longer the JSON it should be: all of it counts
+        leaked += excess(delivered, expected)
+        different |= delivered != expected and not (halted and not said)
     tally.cuttings += 1
-    tally.leaked += excess(delivered, expected)
-    different = (delivered, outcome[1]) != (expected, wanted[1])
+    tally.leaked += leaked
     tally.differing += different
     return different

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from safeproxy.bench import leaks
-from safeproxy.bench.leaks import CHANNELS, Sample, cut, cuttings, excess, leak_test, oracle
+from safeproxy.bench.apis import voices
+from safeproxy.bench.leaks import Sample, cut, cuttings, excess, leak_test, oracle
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Action, ChannelKind
@@ -83,7 +84,7 @@ def test_no_leak_is_found_in_the_real_pipeline() -> None:
     result = leak_test(POLICY, samples)
     assert result.bad_samples == []
     assert result.leaked == 0
-    assert len(result.channels) == 2 * len(CHANNELS)
+    assert len(result.channels) == 2 * len(voices())
     assert all(tally.cuttings >= len(samples) for tally in result.channels.values())
 
 
@@ -92,7 +93,7 @@ class PerChunk:
 
     done = False
 
-    def __init__(self, dialect: Any, policy: Policy) -> None:
+    def __init__(self, dialect: Any, policy: Policy, ask: Any) -> None:
         pass
 
     def feed(self, data: bytes) -> bytes:
@@ -108,10 +109,10 @@ def test_a_filter_of_chunks_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six of the cuttings of the key cut through it: the test must see them leak."""
     monkeypatch.setattr(leaks, "StreamPipeline", PerChunk)
     result = leak_test(POLICY, [Sample("key", "a key-abc.", ((2, 9),))])
-    content = result.channels["content"]
+    content = result.channels["chat content"]
     assert content.differing >= 7
     assert content.leaked > 6 * 3
-    assert "key, content" in result.bad_samples
+    assert "key, chat content" in result.bad_samples
     assert result.leaked >= content.leaked
 
 
