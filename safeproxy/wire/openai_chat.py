@@ -90,7 +90,7 @@ class OpenAIChat(BaseDialect):
         """Clients go through ``choices`` without asking whether there are any, and want ``finish_reason``."""
         made, place = skeleton(event, path, _HEAD)
         made.setdefault("choices", [])
-        if len(path) > 2 and path[0] == "choices" and path[2] == "delta":
+        if len(path) > 2 and path[0] == "choices" and isinstance(path[1], int) and path[2] == "delta":
             made["choices"][0]["finish_reason"] = None
         return made, place
 

@@ -175,6 +175,11 @@ def test_errors_have_the_apis_shape(status: int) -> None:
     assert list(json.loads(CHAT.error_frame("No.", "c").removeprefix(b"data: "))) == ["error"]
 
 
+def test_choices_that_are_no_list_are_text_all_the_same() -> None:
+    """Nothing fails at them."""
+    assert b"4111" not in played([b'data: {"choices":{"a":{"delta":{"text":"4111111111111111"}}}}\n\n'])
+
+
 def test_usage_is_read_as_numbers_only() -> None:
     """Nested counts are named with a dot; nothing that could be text is kept."""
     details = {"cached_tokens": 1, "reasoning_tokens": "y", "john_smith42": 4}
