@@ -131,7 +131,7 @@ class Gemini(BaseDialect):
         """With the role, and with the mark of a thought."""
         made, place = skeleton(event, path, _HEAD)
         content = at(event, *path[:3])
-        if path[2:4] == ("content", "parts") and isinstance(content, dict):
+        if path[2:4] == ("content", "parts") and isinstance(path[1], int) and isinstance(content, dict):
             (candidate,) = made["candidates"]
             if is_plain("role", content.get("role")):
                 candidate["content"]["role"] = content.get("role") or "model"

@@ -170,6 +170,7 @@ class TestStream:
         for event in (
             {"candidates": [odd, {"content": mail, "finishReason": "STOP"}]},
             {"candidates": odd, "x": mail},
+            {"candidates": {"x": {"content": mail}}},
             {"candidates": [{"content": odd, "x": mail}]},
             {"candidates": [{"content": {"parts": odd}, "x": mail}]},
             {"candidates": [{"content": {"parts": [odd, {"functionCall": odd, "text": "ada@example.com"}]}}]},
