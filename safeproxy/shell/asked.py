@@ -27,6 +27,8 @@ class Asked:
     file: bool = False
     """Whether the answer is a file of answers, one a line."""
     as_lines: bool = False
+    streams: bool = False
+    """Whether the path itself asks for a stream."""
 
     @classmethod
     def of(cls, route: Route | None, headers: Mapping[str, str], body: Any, *, notice: str, style: str) -> Asked:
@@ -35,7 +37,8 @@ class Asked:
         failed = style == "failed" or (style == "auto" and headers.get("originator", "").lower().startswith("codex"))
         ask = replace(dialect.ask(body), notice=notice, failed=failed)
         as_lines = dialect is CHAT and (wants_lines(headers) or bool(route and route.stands_for))
-        return cls(dialect, ask, file=bool(route and route.lines), as_lines=as_lines)
+        streams = bool(route and route.streams)
+        return cls(dialect, ask, file=bool(route and route.lines), as_lines=as_lines, streams=streams)
 
     def is_stream(self, kind: str, status: int) -> bool:
         """Whether an answer of this content type is read piece by piece."""
@@ -65,6 +68,14 @@ class Asked:
     def body(self, policy: Policy) -> BodyPipeline:
         """What filters an answer that is not streamed."""
         return BodyPipeline(self.dialect, policy, self.ask)
+
+    def refused_prompt(self, message: str) -> tuple[int, str, bytes] | None:
+        """Status, content type and body with which the API itself refuses a prompt; None if that is an error."""
+        native = self.dialect.refused_prompt(message)
+        if native is None or not self.streams:
+            return None if native is None else (native[0], "application/json", native[1])
+        frame, writer = self.dialect.encode(native[1]), self.dialect.writer()
+        return native[0], self.dialect.media_type, frame if writer is None else writer(frame, True)
 
     def media_type(self, kind: str) -> str:
         """The content type to answer with."""

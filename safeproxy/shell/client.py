@@ -141,7 +141,7 @@ async def refuse(
     """Answer in the proxy's own name. Raises ClientGone."""
     exchange.ended = refusal.ended
     headers = CIMultiDict(refusal.headers)
-    headers["Content-Type"] = "application/json"
+    headers["Content-Type"] = "application/json" if refusal.native is None else refusal.native[0]
     headers[REQUEST_ID] = exchange.id
     if not refusal.retry:
         headers["x-should-retry"] = "false"

@@ -21,7 +21,6 @@ from safeproxy.shell.headers import REQUEST_ID, body_was_decoded, is_readable, r
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.upstream import FAULTS, send
-from safeproxy.wire.dialect import Dialect
 from safeproxy.wire.registry import Route, route_for
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
@@ -161,13 +160,13 @@ def _prepared(
     if request.content_type.startswith("multipart/"):
         exchange.faults.append("prompt_unscanned")
         return body
-    return _scanned(service, exchange, asked.dialect, body)
+    return _scanned(service, exchange, asked, body)
 
 
-def _scanned(service: Service, exchange: Exchange, dialect: Dialect, body: bytes) -> bytes:
+def _scanned(service: Service, exchange: Exchange, asked: Asked, body: bytes) -> bytes:
     """The prompt as the rules for requests leave it. Raises Refusal."""
     try:
-        verdict = filter_prompt(dialect, service.policy, body)
+        verdict = filter_prompt(asked.dialect, service.policy, body)
     except ClientError:
         message = "The request body is not a JSON object, so the rules for prompts cannot read it."
         raise Refusal(400, "invalid_json", message) from None
@@ -177,7 +176,9 @@ def _scanned(service: Service, exchange: Exchange, dialect: Dialect, body: bytes
     if verdict.blocked:
         # This wording and code are what SDKs and gateways recognise as a content policy block.
         message = "Blocked by content policy (content_policy_violation)."
-        raise Refusal(400, "content_filter", message, ended="prompt_blocked")
+        native = asked.refused_prompt(message)
+        status, told = (400, None) if native is None else (native[0], native[1:])
+        raise Refusal(status, "content_filter", message, ended="prompt_blocked", native=told)
     return verdict.body
 
 

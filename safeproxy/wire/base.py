@@ -106,6 +106,10 @@ class BaseDialect:
         """Every text of a request."""
         return read_anything(body, "request")
 
+    def refused_prompt(self, message: str) -> tuple[int, bytes] | None:
+        """An error like any."""
+        return None
+
     def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
         """No end of its own."""
         return False

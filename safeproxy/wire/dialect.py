@@ -333,6 +333,10 @@ class Dialect(Protocol):
         """The frame that reports an error in mid-stream."""
         ...
 
+    def refused_prompt(self, message: str) -> tuple[int, bytes] | None:
+        """Status and body with which the API itself refuses a prompt, None if that is an error like any."""
+        ...
+
     def error_body(self, message: str, *, status: int, code: str) -> bytes:
         """The API's own error body. ``status`` is the HTTP status it is sent with."""
         ...

@@ -28,8 +28,8 @@ from safeproxy.wire.base import (
     skeleton,
     text_of,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot
-from safeproxy.wire.jsonarray import JsonArrayDecoder, encode_element
+from safeproxy.wire.dialect import Anchor, Ask, Decoder, Dialect, Finish, JsonObject, Mode, Path, Reading, Slot
+from safeproxy.wire.jsonarray import ArrayWriter, JsonArrayDecoder, encode_element
 from safeproxy.wire.leaves import Leaves, is_index, kind_of, unknown_keys
 
 #: What a frame of our own repeats of the upstream's, by key.
@@ -193,6 +193,8 @@ class GeminiArray(Gemini):
     """
 
     name = "gemini_array"
+    media_type = "application/json"
+    over_events: Dialect | None = Gemini()
 
     def decoder(self, limit: int) -> Decoder:
         """Elements of one array."""
@@ -201,6 +203,11 @@ class GeminiArray(Gemini):
     def encode(self, data: bytes, like: sse.Frame | None = None) -> bytes:
         """One element."""
         return encode_element(data)
+
+    def writer(self) -> Callable[[bytes, bool], bytes]:
+        """Elements make one array again."""
+        array = ArrayWriter()
+        return lambda data, last: array.feed(data, last=last)
 
 
 class _DataDecoder:

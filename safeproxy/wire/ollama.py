@@ -49,6 +49,7 @@ class Ollama(BaseDialect):
     """The dialect, of both paths. Channels: ``message.content``, ``response`` and so on, all of choice 0."""
 
     name = "ollama"
+    media_type = "application/x-ndjson"
     keep_alive = b""
     comments = False
     head = _HEAD

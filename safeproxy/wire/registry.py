@@ -9,13 +9,20 @@ from typing import Any
 from safeproxy.wire.anthropic import Anthropic
 from safeproxy.wire.base import text_of
 from safeproxy.wire.dialect import Dialect
+from safeproxy.wire.gemini import Gemini, GeminiArray
 from safeproxy.wire.generic import Generic, GenericLines
+from safeproxy.wire.ollama import Ollama
 from safeproxy.wire.openai_chat import OpenAIChat
+from safeproxy.wire.openai_completions import OpenAICompletions
 from safeproxy.wire.openai_responses import OpenAIResponses
 
 CHAT = OpenAIChat()
 RESPONSES = OpenAIResponses()
 ANTHROPIC = Anthropic()
+COMPLETIONS = OpenAICompletions()
+GEMINI = Gemini()
+GEMINI_ARRAY = GeminiArray()
+OLLAMA = Ollama()
 #: For what no route names: over server-sent events, and over lines.
 GENERIC = Generic()
 GENERIC_LINES = GenericLines()
@@ -32,12 +39,21 @@ class Route:
     dialect: Dialect
     lines: bool = False
     stands_for: str | None = None
+    streams: bool = False
+    """Whether the path itself asks for a stream."""
+    events: Route | None = None
+    """What it is with ``alt=sse`` in the query."""
 
 
 _OPENAI = r"(?:/v1|/v1beta/openai|/openai/v1|/openai/deployments/[^/]+|/api/v1|/openai)?"
 _ID = r"/[^/]+"
+#: A model of the Gemini API or of Vertex AI.
+_GEMINI = (
+    r"/v1[a-z0-9]*(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?/(?:models|tunedModels|endpoints)/[^/:]+"
+)
 
 #: Paths as clients are known to send them, the trailing slash taken off, by the methods that ask for answers there.
+_SSE = re.compile(r"(?:^|&)(?:alt|%24alt|\$alt)=sse(?:&|$)")
 _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     (methods, re.compile(path), route)
     for methods, path, route in (
@@ -47,6 +63,15 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
         ("GET|POST|DELETE", f"{_OPENAI}/responses(?:{_ID}(?:/input_items|/cancel)?)?", Route(RESPONSES)),
         ("GET|POST|DELETE", f"{_OPENAI}/conversations(?:{_ID}(?:/items(?:{_ID})?)?)?", Route(RESPONSES)),
         ("GET", f"{_OPENAI}/files{_ID}/content", Route(GENERIC, lines=True)),
+        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS)),
+        ("POST", "/completion", Route(COMPLETIONS)),
+        ("POST", f"{_GEMINI}:generateContent", Route(GEMINI)),
+        (
+            "POST",
+            f"{_GEMINI}:streamGenerateContent",
+            Route(GEMINI_ARRAY, streams=True, events=Route(GEMINI, streams=True)),
+        ),
+        ("POST", "/api/(?:chat|generate)", Route(OLLAMA)),
         ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
         ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
     )
@@ -58,7 +83,7 @@ def route_for(method: str, path: str, query: str = "") -> Route | None:
     path = path.rstrip("/")
     for methods, pattern, route in _ROUTES:
         if method.upper() in methods.split("|") and pattern.fullmatch(path):
-            return route
+            return route.events if route.events and _SSE.search(query) else route
     return None
 
 
