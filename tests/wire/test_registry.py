@@ -1,41 +1,119 @@
-"""Which requests are understood."""
+"""Which requests are understood, and which answers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from safeproxy.wire.registry import dialect_for
+from safeproxy.wire.registry import CHAT, dialect_for, dialect_of, route_for
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "name"),
     [
-        "/v1/chat/completions",
-        "/chat/completions",
-        "/v1/chat/completions/",
-        "/v1beta/openai/chat/completions",
-        "/openai/deployments/gpt-4o/chat/completions",
-        "/openai/v1/chat/completions",
+        ("/v1/chat/completions", "openai_chat"),
+        ("/chat/completions", "openai_chat"),
+        ("/v1/chat/completions/", "openai_chat"),
+        ("/v1beta/openai/chat/completions", "openai_chat"),
+        ("/openai/deployments/gpt-4o/chat/completions", "openai_chat"),
+        ("/openai/v1/chat/completions", "openai_chat"),
+        ("/v1/completions", "openai_completions"),
+        ("/openai/deployments/gpt-4o/completions", "openai_completions"),
+        ("/v1/responses", "openai_responses"),
+        ("/openai/responses", "openai_responses"),
+        ("/openai/v1/responses", "openai_responses"),
+        ("/v1/responses/resp_1/cancel", "openai_responses"),
+        ("/v1/conversations/conv_1/items", "openai_responses"),
+        ("/v1/messages", "anthropic"),
+        ("/messages", "anthropic"),
+        ("/v1/models/gemini-x:generateContent", "gemini"),
+        ("/v1beta/models/gemini-x:generateContent", "gemini"),
+        ("/v1beta/models/gemini-x:streamGenerateContent", "gemini_array"),
+        ("/v1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent", "gemini_array"),
+        ("/api/chat", "ollama"),
+        ("/api/generate", "ollama"),
+        ("/v2/chat", "cohere"),
+        ("/v1/audio/transcriptions", "transcription"),
     ],
 )
-def test_chat_completions_are_understood_wherever_they_are_served(path: str) -> None:
-    """OpenAI's path and those of Azure, Gemini and others who speak the dialect."""
+def test_answers_are_understood_wherever_they_are_asked_for(path: str, name: str) -> None:
+    """The APIs' own paths and those of who speaks the same."""
     dialect = dialect_for("POST", path)
     assert dialect is not None
-    assert dialect.name == "openai_chat"
+    assert dialect.name == name
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/responses/resp_1", "openai_responses"),
+        ("/v1/responses/resp_1/input_items", "openai_responses"),
+        ("/v1/conversations/conv_1/items/msg_1", "openai_responses"),
+        ("/v1/chat/completions/c_1", "openai_chat"),
+        ("/v1/chat/completions/c_1/messages", "openai_chat"),
+    ],
+)
+def test_what_was_stored_is_read_like_what_was_said(path: str, name: str) -> None:
+    """These are other doors to the same text."""
+    dialect = dialect_for("GET", path)
+    assert dialect is not None
+    assert dialect.name == name
+
+
+@pytest.mark.parametrize("path", ["/v1/files/file-1/content", "/v1/messages/batches/b/results"])
+def test_results_of_batches_are_files_of_answers(path: str) -> None:
+    """One a line."""
+    route = route_for("GET", path)
+    assert route is not None
+    assert route.lines
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [("alt=sse", "gemini"), ("key=k&alt=sse", "gemini"), ("alt=json", "gemini_array"), ("xalt=sse", "gemini_array")],
+)
+def test_the_query_chooses_the_framing(query: str, name: str) -> None:
+    """Gemini streams events only if it is asked to."""
+    route = route_for("POST", "/v1beta/models/m:streamGenerateContent", query)
+    assert route is not None
+    assert route.dialect.name == name
+
+
+def test_one_path_is_our_own() -> None:
+    """It stands for another, and its answers are lines."""
+    route = route_for("POST", "/api/v1/chat/stream")
+    assert route is not None
+    assert (route.dialect, route.stands_for) == (CHAT, "/v1/chat/completions")
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v1/chat/completions"),
-        ("POST", "/v1/completions"),
-        ("POST", "/v1/chat/completions/x"),
+        ("PUT", "/v1/chat/completions"),
         ("POST", "/x/v1/chat/completions"),
         ("POST", "/openai/deployments/a/b/chat/completions"),
+        ("GET", "/v1/messages"),
+        ("GET", "/api/chat"),
+        ("POST", "/v1/models/m:countTokens"),
         ("POST", "/"),
     ],
 )
 def test_other_requests_are_not(method: str, path: str) -> None:
     """What is not known is not guessed."""
     assert dialect_for(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ({"object": "chat.completion"}, "openai_chat"),
+        ({"object": "response"}, "openai_responses"),
+        ({"type": "message"}, "anthropic"),
+        ({"object": "list"}, "generic"),
+        (None, "generic"),
+    ],
+)
+def test_answers_are_told_by_their_shape(answer: Any, name: str) -> None:
+    """Where no path tells, in a file of answers."""
+    assert dialect_of(answer).name == name
