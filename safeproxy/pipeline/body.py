@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from typing import Any
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
+from safeproxy.events import ChannelKind
+from safeproxy.pipeline.channel import Channel
+from safeproxy.pipeline.json_channel import JsonChannel
 from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.step import put_tokens
@@ -33,6 +37,8 @@ class BodyPipeline:
         self._policy = policy
         self._scanner = Scanner(policy, self.report)
         self._changed = False
+        # Texts in several parts, of which not all were read yet, and those that were, as they came.
+        self._parts: dict[str, tuple[Channel, list[tuple[Slot, str]]]] = {}
         # Originals and edits by channel: what repeats a channel's text is compared with them.
         self._texts: dict[str, str] = {}
         self._edits: dict[str, list[tuple[int, int]]] = {}
@@ -94,24 +100,65 @@ class BodyPipeline:
 
     def _slots(self, slots: list[Slot]) -> tuple[int, str] | None:
         """Filter the texts in order; where it was cut off and why, if it was."""
+        last = {slot.channel: at for at, slot in enumerate(slots) if slot.mode is Mode.WHOLE}
+        parts = Counter(slot.channel for slot in slots if slot.mode is Mode.WHOLE)
         for at, slot in enumerate(slots):
             if slot.mode is Mode.GATED:
                 continue
             before = slot.holder[slot.key]
             try:
-                verdict = self._scanner.place(slot, json_content=self._ask.json)
+                if slot.mode is Mode.WHOLE and parts[slot.channel] > 1:
+                    halted = self._part(slot, ends=last[slot.channel] == at)
+                else:
+                    halted = self._alone(slot)
+                    self._changed |= slot.holder[slot.key] != before
             except DetectorError:
                 slot.holder[slot.key] = type(before)()
                 self._changed = True
                 return at, "detector_error"
-            edited = slot.holder[slot.key] != before
-            if isinstance(before, str):
-                # Where the edits of JSON lie is not told: then nothing of it counts as unchanged.
-                self._note(slot.channel, before, verdict.edits or ((0, len(before)),) if edited else ())
-            self._changed |= edited
-            if verdict.halted:
+            if halted:
+                self._changed = True
                 return at, "content_filter"
         return None
+
+    def _alone(self, slot: Slot) -> bool:
+        """Filter a text that is all of its channel; whether it halts."""
+        before = slot.holder[slot.key]
+        verdict = self._scanner.place(slot, json_content=self._ask.json)
+        if isinstance(before, str):
+            edited = slot.holder[slot.key] != before
+            # Where the edits of JSON lie is not told: then nothing of it counts as unchanged.
+            self._note(slot.channel, before, verdict.edits or ((0, len(before)),) if edited else ())
+        return verdict.halted
+
+    def _part(self, slot: Slot, *, ends: bool) -> bool:
+        """Filter one of several parts that a client reads as one text, as a stream would bring them.
+
+        What is held of one leaves in the next; where nothing was found each stays as it came. Gives whether it halts.
+        """
+        if slot.channel not in self._parts:
+            self._parts[slot.channel] = self._new_channel(slot), []
+            self.report.watch(self._parts[slot.channel][0])
+        channel, came = self._parts[slot.channel]
+        came.append((slot, slot.holder[slot.key]))
+        text = channel.feed(slot.holder[slot.key])
+        slot.holder[slot.key] = text + channel.finish() if ends and not channel.halted else text
+        if not ends:
+            return channel.halted
+        self.report.settle(channel)
+        del self._parts[slot.channel]
+        self._note(slot.channel, channel.original, ((0, len(channel.original)),) if channel.edited else ())
+        if not channel.edited:
+            for part, before in came:
+                part.holder[part.key] = before
+        self._changed |= channel.edited
+        return channel.halted
+
+    def _new_channel(self, slot: Slot) -> Channel:
+        about = (slot.name, slot.kind, slot.choice, self._policy, self.report)
+        if self._ask.json and slot.kind is ChannelKind.CONTENT:
+            return JsonChannel(*about, self._scanner)
+        return Channel(*about, keep=True)
 
     def _note(self, channel: str, text: str, edits: tuple[tuple[int, int], ...]) -> None:
         before = self._texts.get(channel, "")
@@ -158,6 +205,10 @@ class BodyPipeline:
         return status, self._dialect.error_body(_BLOCKED, status=status, code="content_filter")
 
     def _end(self, ended: str) -> None:
+        for channel, _ in self._parts.values():  # cut off
+            channel.break_off()
+            self.report.settle(channel)
+        self._parts.clear()
         self.report.ended = ended
         if ended == "detector_error":
             self.report.fault(ended)

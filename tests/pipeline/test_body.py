@@ -10,6 +10,7 @@ import pytest
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
 from safeproxy.pipeline import BodyPipeline, Policy, Report
+from safeproxy.wire.dialect import Ask
 from tests.wire.chat import CHAT, POLICY, RULES
 
 
@@ -162,3 +163,43 @@ def test_a_broken_detector_halts_or_lets_pass(monkeypatch: pytest.MonkeyPatch) -
     _, out, report = filtered(value, policy=Policy(RULES, on_detector_error="pass"))
     assert out == value
     assert (report.ended, report.faults) == ("stop", ["detector_passed"])
+
+
+class TestParts:
+    """One text in several parts, as some servers answer."""
+
+    @staticmethod
+    def told(*parts: str, ask: Ask | None = None) -> tuple[list[str], Any, BodyPipeline]:
+        """The parts that come out, the choice, and the pipeline."""
+        content = [{"type": "text", "text": part} for part in parts]
+        body = {
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]
+        }
+        pipeline = BodyPipeline(CHAT, POLICY, ask)
+        choice = json.loads(pipeline.run(json.dumps(body).encode(), 200)[1])["choices"][0]
+        return [part["text"] for part in choice["message"]["content"]], choice, pipeline
+
+    def test_clean_parts_stay_as_they_came(self) -> None:
+        """Nothing moves from one to another."""
+        assert self.told("To ada", " and bob")[0] == ["To ada", " and bob"]
+
+    def test_a_finding_across_parts_is_found(self) -> None:
+        """As it would be in a stream."""
+        parts, _, pipeline = self.told("To ada@exa", "mple.com", " now")
+        assert "".join(parts) == "To [EMAIL] now"
+        report = pipeline.report
+        assert (report.scanned, report.removed, report.held) == (22, 15, 0)
+        assert len(report.take_findings()) == 1
+
+    def test_a_halt_across_parts_cuts(self) -> None:
+        """Nothing of it and nothing after it leaves; the counts add up."""
+        parts, choice, pipeline = self.told("Key sk-ab", "cdefgh", " more")
+        assert "".join(parts) == "Key "
+        assert choice["finish_reason"] == "content_filter"
+        report = pipeline.report
+        assert report.scanned == report.passed + report.removed
+
+    def test_json_in_parts_is_judged_as_one(self) -> None:
+        """By what its values say."""
+        parts, _, _ = self.told('{"to": "ada\\u0040exam', 'ple.com"}', ask=Ask(json=True))
+        assert json.loads("".join(parts)) == {"to": "[EMAIL]"}

@@ -414,7 +414,7 @@ class TestBody:
         made = parts({"text": "One."}, {"text": "Key sk-abcdefgh "}, call, finish="STOP", **TestCompanions.META)
         made["candidates"] += parts({"text": "Two."}, index=1, finish="STOP")["candidates"]
         _, value, pipeline = judged(GEMINI, made)
-        content = {"parts": [{"text": "One."}, {"text": "Key "}], "role": "model"}
+        content = {"parts": [{"text": "O"}, {"text": "ne.Key "}], "role": "model"}  # one text, held as in a stream
         assert value == {
             "candidates": [
                 {"content": content, "index": 0, "finishReason": "SAFETY"},
