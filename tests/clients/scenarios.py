@@ -43,18 +43,13 @@ SECRETS = ("ada@", "example", "ample", "forb", "idden", "never said")
 
 @dataclass(frozen=True)
 class Scenario:
-    """One answer: text, reasoning and one tool call's arguments, each cut into the pieces that events carry."""
+    """One answer: text, reasoning and tool calls' arguments, each cut into the pieces that events carry."""
 
     text: tuple[str, ...] = ()
     reasoning: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
+    calls: tuple[tuple[str, ...], ...] = ()
     ending: str = "stop"
     """``stop``; ``refused`` with status 400; ``error`` in mid-stream; ``cut`` off without a finish."""
-
-    @property
-    def called(self) -> bool:
-        """Whether the answer calls a tool."""
-        return bool(self.arguments)
 
 
 CLEAN = ("Dear ", "reader", ", all is w", "ell, as sa", "id. \u2615", " Bye.")
@@ -80,7 +75,9 @@ _TEXTS = {"clean": CLEAN, "redact": REDACT, "halt": HALT}
 SCENARIOS = {
     **{f"text-{what}": Scenario(pieces) for what, pieces in _TEXTS.items()},
     **{f"think-{what}": Scenario(CLEAN, reasoning=pieces) for what, pieces in _TEXTS.items()},
-    **{f"tool-{what}": Scenario(CALLING, arguments=_letter(to)) for what, to in _ADDRESSES.items()},
+    **{f"tool-{what}": Scenario(CALLING, calls=(_letter(to),)) for what, to in _ADDRESSES.items()},
+    "tool-pair": Scenario(CALLING, calls=(_letter("nobody"), _letter("ada@example.com"))),
+    "tool-pair-clean": Scenario(CALLING, calls=(_letter("nobody"), _letter("somebody"))),
     **{f"json-{what}": Scenario(_letter(to)) for what, to in _ADDRESSES.items()},
     "refused": Scenario(ending="refused"),
     "error": Scenario(("Some ", "text. "), ending="error"),

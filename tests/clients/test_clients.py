@@ -194,7 +194,7 @@ def _seen(client: Client, mode: Mode, scenario: str) -> Seen:
     return seen
 
 
-def _decoded(arguments: object) -> object:
+def _decoded(arguments: Any) -> Any:
     return json.loads(arguments) if isinstance(arguments, str) else arguments
 
 
@@ -246,6 +246,15 @@ def test_tool_call_redacted(client: Client, mode: Mode) -> None:
     assert name == "send"
     assert _decoded(arguments) == {"to": PLACEHOLDER, "subject": "Hi", "copies": 2}
     assert seen.finish == outcomes(client)[0][f"{mode.name} tool-redact"].finish
+
+
+@_every("tool")
+def test_second_tool_call_redacted(client: Client, mode: Mode) -> None:
+    """Of two calls both arrive, each with its own arguments."""
+    seen = _seen(client, mode, "tool-pair")
+    assert seen.error is None
+    assert [_decoded(arguments)["to"] for _, arguments in seen.tools] == ["nobody", PLACEHOLDER]
+    assert seen.finish == outcomes(client)[0][f"{mode.name} tool-pair"].finish
 
 
 @_every("json")

@@ -20,10 +20,9 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     if said.reasoning:
         content.append({"type": "thinking", "thinking": "".join(said.reasoning), "signature": "c2ln"})
     content.append({"type": "text", "text": "".join(said.text)})
-    if said.called:
-        content.append(
-            {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": json.loads("".join(said.arguments))}
-        )
+    for number, arguments in enumerate(said.calls, 1):
+        call = {"type": "tool_use", "id": f"toolu_{number}", "name": TOOL}
+        content.append({**call, "input": json.loads("".join(arguments))})
     return {**_message(ask), "content": content, "stop_reason": _stop(said)}
 
 
@@ -49,10 +48,10 @@ def _events(said: Scenario, ask: Body) -> Iterator[Body]:
     if said.ending in ("cut", "error"):
         return
     yield {"type": "content_block_stop", "index": index}
-    if said.called:
+    for number, arguments in enumerate(said.calls, 1):
         index += 1
-        yield _start(index, {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": {}})
-        yield from (_delta(index, {"type": "input_json_delta", "partial_json": p}) for p in ("", *said.arguments))
+        yield _start(index, {"type": "tool_use", "id": f"toolu_{number}", "name": TOOL, "input": {}})
+        yield from (_delta(index, {"type": "input_json_delta", "partial_json": p}) for p in ("", *arguments))
         yield {"type": "content_block_stop", "index": index}
     end = {"stop_reason": _stop(said), "stop_sequence": None}
     yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": USAGE[1]}}
@@ -72,7 +71,7 @@ def _message(ask: Body) -> Body:
 
 
 def _stop(said: Scenario) -> str:
-    return "tool_use" if said.called else "end_turn"
+    return "tool_use" if said.calls else "end_turn"
 
 
 def _start(index: int, block: Body) -> Body:

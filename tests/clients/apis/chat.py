@@ -21,14 +21,14 @@ def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
     events += [_chunk(ask, _reasoning(piece, flavour)) for piece in said.reasoning]
     marks = {"content_filter_results": _FILTERED} if flavour == "azure" else {}
     events += [_chunk(ask, {"content": piece}, **marks) for piece in said.text]
-    if said.called:
+    if said.calls:
         events += [_chunk(ask, {"tool_calls": [piece]}) for piece in _call_pieces(said, flavour)]
     if said.ending == "cut":
         return events
     if said.ending == "error":
         return [*events, data({"error": {"message": "It broke.", "type": "server_error", "code": "broken"}})]
     top = {"usage": usage()} if flavour == "mistral" else {}
-    events.append(_chunk(ask, {}, "tool_calls" if said.called else "stop", top=top))
+    events.append(_chunk(ask, {}, "tool_calls" if said.calls else "stop", top=top))
     if (ask.get("stream_options") or {}).get("include_usage"):
         events.append(data({**_head(ask, "chat.completion.chunk"), "choices": [], "usage": usage()}))
     return [*events, _DONE]
@@ -42,10 +42,12 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
         message["content"] = [*_reasoning(thought, flavour)["content"], {"type": "text", "text": message["content"]}]
     elif thought:
         message["reasoning_content"] = thought
-    if said.called:
-        function = {"name": TOOL, "arguments": "".join(said.arguments)}
-        message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
-    choice: Body = {"index": 0, "message": message, "finish_reason": "tool_calls" if said.called else "stop"}
+    if said.calls:
+        message["tool_calls"] = [
+            {"id": f"call_{number}", "type": "function", "function": {"name": TOOL, "arguments": "".join(pieces)}}
+            for number, pieces in enumerate(said.calls)
+        ]
+    choice: Body = {"index": 0, "message": message, "finish_reason": "tool_calls" if said.calls else "stop"}
     if flavour == "azure":
         choice["content_filter_results"] = _FILTERED
     return {**_head(ask, "chat.completion"), "choices": [{**choice, "logprobs": None}], "usage": usage()}
@@ -73,10 +75,16 @@ def _reasoning(piece: str, flavour: str) -> Body:
 
 
 def _call_pieces(said: Scenario, flavour: str) -> list[Body]:
-    if flavour == "mistral":  # it sends whole calls
-        return [{"index": 0, "id": "call00001", "function": {"name": TOOL, "arguments": "".join(said.arguments)}}]
-    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": TOOL, "arguments": ""}}
-    return [first, *({"index": 0, "function": {"arguments": piece}} for piece in said.arguments)]
+    pieces: list[Body] = []
+    for index, arguments in enumerate(said.calls):
+        if flavour == "mistral":  # it sends whole calls
+            function = {"name": TOOL, "arguments": "".join(arguments)}
+            pieces.append({"index": index, "id": f"call0000{index}", "function": function})
+            continue
+        function = {"name": TOOL, "arguments": ""}
+        pieces.append({"index": index, "id": f"call_{index}", "type": "function", "function": function})
+        pieces += [{"index": index, "function": {"arguments": piece}} for piece in arguments]
+    return pieces
 
 
 def usage() -> Body:

@@ -22,9 +22,12 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     """A response; with a tool call the text is the tool plan."""
     text = "".join(said.text)
     message: Body = {"role": "assistant"}
-    if said.called:
-        function = {"name": TOOL, "arguments": "".join(said.arguments)}
-        message |= {"tool_plan": text, "tool_calls": [{"id": "send_1", "type": "function", "function": function}]}
+    if said.calls:
+        calls = [
+            {"id": f"send_{index}", "type": "function", "function": {"name": TOOL, "arguments": "".join(arguments)}}
+            for index, arguments in enumerate(said.calls)
+        ]
+        message |= {"tool_plan": text, "tool_calls": calls}
     else:
         thought = [{"type": "thinking", "thinking": "".join(said.reasoning)}] if said.reasoning else []
         message["content"] = [*thought, {"type": "text", "text": text}]
@@ -39,9 +42,10 @@ def refusal() -> Body:
 def _events(said: Scenario) -> Iterator[Body]:
     start = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
     yield {"type": "message-start", "id": "c1", "delta": {"message": start}}
-    if said.called:
+    if said.calls:
         yield from ({"type": "tool-plan-delta", "delta": {"message": {"tool_plan": piece}}} for piece in said.text)
-        yield from _call(said)
+        for index, arguments in enumerate(said.calls):
+            yield from _call(index, arguments)
     else:
         if said.reasoning:
             yield from _content(0, "thinking", said.reasoning)
@@ -61,14 +65,14 @@ def _content(index: int, kind: str, pieces: tuple[str, ...], *, ended: bool = Tr
         yield {"type": "content-end", "index": index}
 
 
-def _call(said: Scenario) -> Iterator[Body]:
-    call = {"id": "send_1", "type": "function", "function": {"name": TOOL, "arguments": ""}}
-    yield {"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": call}}}
-    for piece in said.arguments:
+def _call(index: int, arguments: tuple[str, ...]) -> Iterator[Body]:
+    call = {"id": f"send_{index}", "type": "function", "function": {"name": TOOL, "arguments": ""}}
+    yield {"type": "tool-call-start", "index": index, "delta": {"message": {"tool_calls": call}}}
+    for piece in arguments:
         delta = {"message": {"tool_calls": {"function": {"arguments": piece}}}}
-        yield {"type": "tool-call-delta", "index": 0, "delta": delta}
-    yield {"type": "tool-call-end", "index": 0}
+        yield {"type": "tool-call-delta", "index": index, "delta": delta}
+    yield {"type": "tool-call-end", "index": index}
 
 
 def _finish(said: Scenario) -> str:
-    return "TOOL_CALL" if said.called else "COMPLETE"
+    return "TOOL_CALL" if said.calls else "COMPLETE"

@@ -22,8 +22,7 @@ def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
 def _responses(said: Scenario) -> list[Body]:
     parts = [{"text": piece, "thought": True} for piece in said.reasoning]
     parts += [{"text": piece} for piece in said.text]
-    if said.called:
-        parts.append(_call(said))
+    parts += [_call(arguments) for arguments in said.calls]
     last = len(parts) - 1 if said.ending == "stop" else None
     responses = [_response([part], finished=number == last) for number, part in enumerate(parts)]
     if said.ending == "error":
@@ -37,8 +36,7 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     if said.reasoning:
         parts.append({"text": "".join(said.reasoning), "thought": True})
     parts.append({"text": "".join(said.text)})
-    if said.called:
-        parts.append(_call(said))
+    parts += [_call(arguments) for arguments in said.calls]
     return _response(parts, finished=True)
 
 
@@ -47,8 +45,8 @@ def refusal() -> Body:
     return {"error": {"code": 400, "message": "No such thing.", "status": "INVALID_ARGUMENT"}}
 
 
-def _call(said: Scenario) -> Body:
-    call = {"name": TOOL, "args": json.loads("".join(said.arguments))}
+def _call(arguments: tuple[str, ...]) -> Body:
+    call = {"name": TOOL, "args": json.loads("".join(arguments))}
     return {"functionCall": call, "thoughtSignature": "c2lnbmF0dXJl"}
 
 

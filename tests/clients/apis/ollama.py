@@ -21,7 +21,7 @@ def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
     """One line a piece, then the counters."""
     lines = [_piece(ask, flavour, thinking=piece) for piece in said.reasoning]
     lines += [_piece(ask, flavour, piece) for piece in said.text]
-    if said.called:
+    if said.calls:
         lines.append(_piece(ask, flavour, tool_calls=_calls(said)))
     if said.ending == "error":
         lines.append({"error": "It broke."})
@@ -33,7 +33,7 @@ def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
 def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     """One object."""
     extra: Body = {"thinking": "".join(said.reasoning)} if said.reasoning else {}
-    if said.called:
+    if said.calls:
         extra["tool_calls"] = _calls(said)
     body = _piece(ask, flavour, "".join(said.text), **extra)
     return {**body, "done": True, "done_reason": "stop", **_COUNTERS}
@@ -45,7 +45,7 @@ def refusal() -> Body:
 
 
 def _calls(said: Scenario) -> list[Body]:
-    return [{"function": {"name": TOOL, "arguments": json.loads("".join(said.arguments))}}]
+    return [{"function": {"name": TOOL, "arguments": json.loads("".join(arguments))}} for arguments in said.calls]
 
 
 def _piece(ask: Body, flavour: str, text: str = "", **extra: object) -> Body:

@@ -74,9 +74,9 @@ def _items(said: Scenario) -> list[tuple[Body, tuple[str, ...]]]:
         items.append(({"id": "rs_1", "type": "reasoning", "summary": summary}, said.reasoning))
     message = {"type": "message", "status": "completed", "role": "assistant"}
     items.append(({"id": "msg_1", **message, "content": [_text("".join(said.text))]}, said.text))
-    if said.called:
-        call = {"id": "fc_1", "type": "function_call", "status": "completed", "call_id": "call_1", "name": TOOL}
-        items.append(({**call, "arguments": "".join(said.arguments)}, said.arguments))
+    for number, arguments in enumerate(said.calls, 1):
+        call = {"id": f"fc_{number}", "type": "function_call", "status": "completed", "call_id": f"call_{number}"}
+        items.append(({**call, "name": TOOL, "arguments": "".join(arguments)}, arguments))
     return items
 
 

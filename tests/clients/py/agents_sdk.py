@@ -23,7 +23,7 @@ def agent(seen: Outcome, model: Model) -> Agent[Any]:
     """An agent that stops once its tool was called; what the tool got is noted."""
 
     @function_tool
-    def send(to: str, subject: str, copies: int) -> str:
+    async def send(to: str, subject: str, copies: int) -> str:
         seen.tools.append(["send", {"to": to, "subject": subject, "copies": copies}])
         return "sent"
 
