@@ -8,9 +8,11 @@ which some servers change with every event.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+from safeproxy.events import ChannelKind
 from safeproxy.wire.base import (
     BaseDialect,
     at,
@@ -44,6 +46,9 @@ _POSITIONS = frozenset(
     {"type", "sequence_number", "item_id", "output_index", "content_index", "summary_index", "command_index"}
 )
 _JSON_FAMILIES = frozenset({"function_call_arguments", "mcp_call_arguments"})
+#: Families that bring sound as base64, and those that bring what it says.
+_SOUND = {"audio": "audio.transcript", "output_audio": "output_audio_transcript"}
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _LISTS = ("output", "data", "input")
 
@@ -172,13 +177,17 @@ class OpenAIResponses(BaseDialect):
             if key == "obfuscation":
                 reading.padding.append((event, key))
             elif key == "delta" and isinstance(value, str):
-                if value and not (family.endswith("audio") and is_media("data", value)):
+                if family in _SOUND and _BASE64.fullmatch(value):
+                    # What it says its transcript says: it leaves after that, and not if that was changed.
+                    transcript = f"{_place(event)}.{_SOUND[family]}"
+                    reading.slots.append(
+                        Slot(transcript, transcript, ChannelKind.AUDIO, Mode.GATED, event, key, (key,), 0)
+                    )
+                elif value:
                     mode = Mode.JSON if family in _JSON_FAMILIES else Mode.DELTA
                     (reading.pieces if mode is Mode.JSON else reading.slots).append(
                         Slot(name, name, kind, mode, event, key, (key,), 0)
                     )
-                else:
-                    reading.news = bool(value)
             elif key == "logprobs" and isinstance(value, list):
                 if value:
                     reading.tokens.append(Tokens(name, name, kind, 0, event, key))

@@ -346,3 +346,29 @@ class TestStructured:
         out, _ = run(RESPONSES, Script().message('{"k": "sk-abcdefgh"}').end(), ask=self.ASK)
         assert types(out)[-2:] == ["response.output_item.done", "response.incomplete"]
         assert spelled(out) == ""
+
+
+class TestSound:
+    """Audio says what its transcript says."""
+
+    @staticmethod
+    def spoken(*pieces: str) -> bytes:
+        """A spoken answer: each piece of the transcript before its sound."""
+        script = Script()
+        for piece in pieces:
+            script.say("response.audio.transcript.delta", response_id="resp_1", delta=piece)
+            script.say("response.audio.delta", response_id="resp_1", delta="UklGRg==")
+        script.say("response.audio.transcript.done", response_id="resp_1")
+        return run(RESPONSES, script.end())[0]
+
+    def test_it_leaves_after_its_words(self) -> None:
+        """All of it, where nothing was found."""
+        out = self.spoken("Hello ", "you. ")
+        assert spelled(out, "audio") == "UklGRg==" * 2
+        assert types(out).index("response.audio.delta") > types(out).index("response.audio.transcript.delta")
+
+    def test_it_goes_with_words_that_were_replaced(self) -> None:
+        """From there on."""
+        out = self.spoken("Mail ", *EMAIL, " now. ", "Bye. ")
+        assert spelled(out, "audio.transcript") == "Mail [EMAIL] now. Bye. "
+        assert spelled(out, "audio").count("UklG") <= 1
