@@ -5,6 +5,7 @@ from safeproxy.pipeline.lines import LinesPipeline
 from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.prompt import PromptVerdict, filter_prompt
 from safeproxy.pipeline.reframed import Reframed
+from safeproxy.pipeline.sockets import SocketPipeline
 from safeproxy.pipeline.stream import StreamPipeline
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PromptVerdict",
     "Reframed",
     "Report",
+    "SocketPipeline",
     "StreamPipeline",
     "filter_prompt",
 ]

@@ -21,7 +21,7 @@ from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reaso
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.repeats import Repeats
 from safeproxy.pipeline.shortcut import Shortcuts, Template
-from safeproxy.pipeline.step import Choice, Step, parted, put, release_tokens
+from safeproxy.pipeline.step import Choice, Step, parted, put, put_tokens, release_tokens
 from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
@@ -41,8 +41,10 @@ class StreamPipeline:
     Once ``done`` is true nothing more will leave, and the upstream may be closed.
     """
 
-    def __init__(self, dialect: Dialect, policy: Policy, ask: Ask | None = None) -> None:
-        self.report = Report()
+    def __init__(
+        self, dialect: Dialect, policy: Policy, ask: Ask | None = None, *, report: Report | None = None
+    ) -> None:
+        self.report = Report() if report is None else report
         self.done = False
         self._ask = ask = ask or Ask()
         self.dialect = self._dialect = dialect
@@ -62,6 +64,11 @@ class StreamPipeline:
         self._constants: JsonObject = {}
         if self._voice.echoes:
             self._scanner.keep_echoes()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice there was has ended."""
+        return bool(self._choices) and all(choice.finished for choice in self._choices.values())
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the body, cut anywhere; give what may be sent now."""
@@ -83,7 +90,7 @@ class StreamPipeline:
             return out
         if not self._dialect.ends_itself:
             return out + self._close_all("stop")
-        if self._choices and all(choice.finished for choice in self._choices.values()):
+        if self.finished:
             return out + self._close_all(self._reason())
         self.report.fault("no_finish")
         self._end("upstream_incomplete")
@@ -166,7 +173,7 @@ class StreamPipeline:
 
     def _end_marker(self, frame: Frame) -> bytes:
         raw = frame.raw if frame.plain else self._dialect.encode(frame.data or b"", frame)
-        if all(choice.finished for choice in self._choices.values()) and self._choices:
+        if self.finished:
             return self._close_all(self._reason(), raw)
         if not self._dialect.ends_itself:
             return self._close_all("stop", raw)
@@ -207,7 +214,7 @@ class StreamPipeline:
             if step.reading.block is not None:
                 return self._hold_block(step)
             if self._block is not None and step.reading.finishes:
-                return self._release_block() + self._after_block(event, frame, verbatim)
+                return self._release_block() + self._after_block(event, frame, verbatim and not step.changed)
             return self._pass(step)
         except HaltError:
             return self._halt("content_filter", step)
@@ -314,19 +321,18 @@ class StreamPipeline:
         once, again = parted(reading.finishes, lambda finish: finish.choice in ended)
         for slot in late:
             slot.holder[slot.key] = ""
-        for tokens in reading.tokens:
-            if tokens.choice in ended:
-                tokens.holder[tokens.key] = []
+        tokens_kept, tokens_late = parted(reading.tokens, lambda tokens: tokens.choice in ended)
+        for tokens in tokens_late:
+            put_tokens(tokens, [])
         for finish in again:
             finish.holder[finish.key] = None
         if late:
             self.report.fault("text_after_finish")
         if again:
             self.report.fault("duplicate_finish")
-        if late or again:
+        if late or again or tokens_late:
             step.changed = step.withheld = True
-            reading.slots, reading.finishes = kept, once
-            reading.tokens = [tokens for tokens in reading.tokens if tokens.choice not in ended]
+            reading.slots, reading.finishes, reading.tokens = kept, once, tokens_kept
 
     # ---- text
 
@@ -340,6 +346,8 @@ class StreamPipeline:
             step.changed = True
         else:
             before = slot.holder[slot.key]
+            if before is None:  # a finish that came twice
+                return
             step.scanned += len(before) if isinstance(before, str) else 0
             verdict = self._scanner.place(slot, json_content=self._ask.json)
             if verdict.halted:

@@ -20,8 +20,9 @@ from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import REQUEST_ID, body_was_decoded, is_readable, request_headers, response_headers
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
+from safeproxy.shell.sockets import Socket
 from safeproxy.shell.upstream import FAULTS, send
-from safeproxy.wire.registry import Route, route_for
+from safeproxy.wire.registry import Route, route_for, socket_dialect
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
 _BODILESS = frozenset({"HEAD", "OPTIONS"})
@@ -89,8 +90,7 @@ async def _serve(
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
     if "websocket" in request.headers.get("upgrade", "").lower():
-        message = f"WebSocket connections cannot be filtered yet, so {exchange.path} is refused; use plain HTTP."
-        raise Refusal(403, "websocket_refused", message)
+        return await _socket(service, request, exchange, path, raw_path)
     if route is not None:
         return await _filtered(service, request, exchange, route, route.stands_for or raw_path)
     if service.passing.allow(request.method, path, raw_path):
@@ -105,6 +105,19 @@ async def _serve(
         f"The proxy does not know the answers of {request.method} {exchange.path}, so it refuses them (setting "
         "unknown_paths). If they carry no generated text, add the path to the setting pass_paths.",
     )
+
+
+async def _socket(
+    service: Service, request: web.Request, exchange: Exchange, path: str, raw_path: str
+) -> web.StreamResponse:
+    dialect = socket_dialect(path)
+    if service.settings.websockets == "refuse":
+        message = f"WebSocket connections are refused (setting websockets), so {exchange.path} is; use plain HTTP."
+        raise Refusal(403, "websocket_refused", message)
+    if dialect is None:
+        message = f"The messages of WebSocket connections to {exchange.path} are not known, so they are refused."
+        raise Refusal(403, "websocket_refused", message)
+    return await Socket(service, request, exchange, dialect).run(raw_path)
 
 
 async def _preflight(service: Service, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -122,6 +135,8 @@ async def _filtered(
     value = None
     if route is None and request.can_read_body and not _is_json(request):
         body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
+        if service.scans_prompts:
+            exchange.faults.append("prompt_unscanned")
     elif request.can_read_body:
         body = await client.read_body(request, exchange, service.settings.client_max_size)
         value = client.parsed(body)
@@ -191,7 +206,8 @@ async def _relayed(
         return await relay.relay_head(request, exchange, upstream)
     if not is_readable(upstream.headers):
         message = "The upstream's answer has a Content-Encoding that cannot be undone here; it is withheld."
-        raise Refusal(502, "upstream_encoding", message, ended="upstream_error")
+        status = upstream.status if upstream.status >= 400 else 502
+        raise Refusal(status, "upstream_encoding", message, ended="upstream_error")
     if asked.is_stream(kind, upstream.status):
         return await relay.Stream(service, request, exchange, asked, upstream).run()
     if kind == "application/json" or kind.endswith("+json"):

@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         description="Paths that neither a known API nor pass_paths names: filter their answers if they are JSON, alone "
         "or in a stream, and withhold any other; or refuse the request.",
     )
+    websockets: Literal["refuse", "filter"] = Field(
+        default="refuse",
+        description="WebSocket connections: refuse them, or filter the messages of the realtime and responses APIs "
+        "(any other path is refused).",
+    )
     halt_notice: Annotated[str, Field(max_length=500)] = Field(
         default="",
         description="Shown to the user as the last text of an answer that is halted, unless it was asked for as JSON; "

@@ -168,11 +168,11 @@ class Gemini(BaseDialect):
         for position, candidate in enumerate(candidates):
             if isinstance(candidate, dict):
                 candidate["finishReason"] = "SAFETY"
-                for key in _POINTERS:
-                    candidate.pop(key, None)
                 if position >= first:
                     _cut(candidate, path[2:] if position == first and path[0] == "candidates" else ())
                     _show(candidate, ask.notice)
+                for key in _POINTERS:
+                    candidate.pop(key, None)
         return True
 
     def refused_prompt(self, message: str) -> tuple[int, bytes]:

@@ -36,8 +36,9 @@ class _Item:
 class Closing:
     """Keeps what was sent of a response, and makes the events that end it."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, *, realtime: bool = False) -> None:
         self._ask = ask
+        self._realtime = realtime
         self._response: JsonObject = {}
         self._items: dict[int, _Item] = {}
 
@@ -73,10 +74,13 @@ class Closing:
                 events += self._end_item(index, said)
         output = [self._items[index].item for index in sorted(self._items)]
         response = {**self._response, **self.ending(), "output": output}
-        return [*events, {"type": f"response.{response['status']}", "response": response}]
+        verb = "done" if self._realtime else response["status"]
+        return [*events, {"type": f"response.{verb}", "response": response}]
 
     def ending(self) -> JsonObject:
         """What a halted response says of itself."""
+        if self._realtime:
+            return {"status": "incomplete", "status_details": {"type": "incomplete", "reason": "content_filter"}}
         if self._ask.failed:
             error = {"code": "invalid_prompt", "message": "Blocked by content policy (content_policy_violation)."}
             return {"status": "failed", "error": error, "incomplete_details": None}

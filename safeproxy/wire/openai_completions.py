@@ -80,11 +80,11 @@ class OpenAICompletions(BaseDialect):
             made["stop"] = False
             return made, place
         made, place = skeleton(event, path, _HEAD)
-        if len(path) > 2 and path[0] == "choices" and isinstance(path[1], int):
+        if len(path) > 2 and path[0] == "choices" and isinstance(path[1], int) and isinstance(path[2], str):
             (choice,) = made["choices"]
             choice.setdefault("text", "")
             choice.setdefault("logprobs", None)
-            choice["finish_reason"] = None
+            choice.setdefault("finish_reason", None)
         made.setdefault("choices", [])
         return made, place
 

@@ -24,8 +24,9 @@ from safeproxy.wire.base import (
     settle_pieces,
     text_of,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
 from safeproxy.wire.leaves import Leaves, is_index, is_media, unknown_keys
+from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.openai_closing import Closing
 from safeproxy.wire.openai_items import (
     CALLS,
@@ -49,7 +50,9 @@ _JSON_FAMILIES = frozenset({"function_call_arguments", "mcp_call_arguments"})
 #: Families that bring sound as base64, and those that bring what it says.
 _SOUND = {"audio": "audio.transcript", "output_audio": "output_audio_transcript"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_LAST = frozenset(
+    {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
+)
 _LISTS = ("output", "data", "input")
 
 
@@ -85,28 +88,40 @@ class OpenAIResponses(BaseDialect):
         reading = Reading(news=True)
         kind = text_of(event, "type")
         family, _, verb = kind.removeprefix("response.").rpartition(".")
-        held = event.get("output_index") if is_index(event.get("output_index")) else None
         if isinstance(event.get("response"), dict):
             self._response(reading, event, kind)
-        elif family == "output_item" and isinstance(event.get("item"), dict):
-            self._item(reading, event, verb)
-        elif family.endswith("part") and isinstance(event.get("part"), dict):
+        elif isinstance(event.get("session"), dict):
+            self._quoted(reading, event, "session", ("session",))
+        elif isinstance(event.get("item"), dict) and family in ("output_item", "conversation.item"):
+            self._item(reading, event, family, verb)
+        elif isinstance(event.get("part"), dict) and family.endswith("part"):
             self._part(reading, event, verb)
-        elif family == "output_text.annotation":
+        else:
+            self._said(reading, event, family, verb)
+        reading.keys += unknown_keys({key: value for key, value in event.items() if key not in ("response", "session")})
+        self._settle(reading, event, kind)
+        return reading
+
+    def _said(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
+        if family == "output_text.annotation":
             self._annotation(reading, event)
-        elif verb == "delta":
+        elif family and verb == "delta":
             self._delta(reading, event, family)
-        elif family and verb in ("done", "added"):
+        elif family and verb in ("done", "added", "completed"):
             self._whole(reading, event, family, verb)
         else:
-            reading.error = kind == "error" or bool(event.get("error"))
+            reading.error = verb == "error" or bool(event.get("error"))
             self._rest(reading, event, (), "top")
-        reading.keys += unknown_keys({key: value for key, value in event.items() if key != "response"})
-        if held in self._calls:
-            reading.block = f"output.{held}"
+
+    def _settle(self, reading: Reading, event: JsonObject, kind: str) -> None:
+        """What goes for an event of whatever kind."""
+        index = event.get("output_index")
+        if is_index(index) and index in self._calls:
+            reading.block = f"output.{index}"
             reading.block_ends = kind == "response.output_item.done"
         settle_pieces(reading)
-        return reading
+        if any(slot.mode is Mode.DELTA for slot in reading.slots):
+            reading.opened[0] = True
 
     def _response(self, reading: Reading, event: JsonObject, kind: str) -> None:
         response = event["response"]
@@ -139,7 +154,11 @@ class OpenAIResponses(BaseDialect):
             if slot.holder[slot.key] not in self._ask.quoted:
                 reading.slots.append(slot)
 
-    def _item(self, reading: Reading, event: JsonObject, verb: str) -> None:
+    def _item(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
+        if family == "conversation.item":  # said beside the responses
+            read_item(reading, event["item"], family, ("item",))
+            self._rest(reading, event, ("item",), family)
+            return
         index = _number(event, "output_index")
         name = f"output.{index}"
         reading.opened[0] = True
@@ -200,7 +219,7 @@ class OpenAIResponses(BaseDialect):
         """A text said whole: for the first time (``added``), or again (``done``)."""
         name = f"{_place(event)}.{family}"
         kind = kind_of_family(family)
-        if verb == "done":
+        if verb != "added":
             reading.closes.append(name)
         for key, value in event.items():
             if key in _POSITIONS or is_media(key, value):
@@ -332,6 +351,35 @@ class OpenAIResponses(BaseDialect):
 
     def _frame(self, event: JsonObject) -> bytes:
         return self.encode(compact(event), Frame(b"", None, event=event["type"].encode()))
+
+
+class OpenAISocket(OpenAIResponses):
+    """The same events as messages of a WebSocket, which travel here as lines: the responses API's, the realtime API's.
+
+    A realtime response ends with ``response.done`` whatever became of it.
+    """
+
+    name = "openai_socket"
+    media_type = "application/x-ndjson"
+    comments = False
+
+    def decoder(self, limit: int) -> Decoder:
+        """A line is a message."""
+        return NdjsonDecoder(limit)
+
+    def encode(self, data: bytes, like: Frame | None = None) -> bytes:
+        """One message."""
+        return encode_line(data)
+
+
+class OpenAIRealtime(OpenAISocket):
+    """The realtime API's own words for an end."""
+
+    name = "openai_realtime"
+
+    def __init__(self, ask: Ask | None = None) -> None:
+        super().__init__(ask)
+        self._told = Closing(self._ask, realtime=True)
 
 
 def ending(ask: Ask) -> JsonObject:

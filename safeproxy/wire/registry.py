@@ -14,7 +14,7 @@ from safeproxy.wire.generic import Generic, GenericLines
 from safeproxy.wire.ollama import Ollama
 from safeproxy.wire.openai_chat import OpenAIChat
 from safeproxy.wire.openai_completions import OpenAICompletions
-from safeproxy.wire.openai_responses import OpenAIResponses
+from safeproxy.wire.openai_responses import OpenAIRealtime, OpenAIResponses, OpenAISocket
 
 CHAT = OpenAIChat()
 RESPONSES = OpenAIResponses()
@@ -23,6 +23,8 @@ COMPLETIONS = OpenAICompletions()
 GEMINI = Gemini()
 GEMINI_ARRAY = GeminiArray()
 OLLAMA = Ollama()
+REALTIME = OpenAIRealtime()
+SOCKET = OpenAISocket()
 #: For what no route names: over server-sent events, and over lines.
 GENERIC = Generic()
 GENERIC_LINES = GenericLines()
@@ -85,6 +87,14 @@ def route_for(method: str, path: str, query: str = "") -> Route | None:
         if method.upper() in methods.split("|") and pattern.fullmatch(path):
             return route.events if route.events and _SSE.search(query) else route
     return None
+
+
+def socket_dialect(path: str) -> Dialect | None:
+    """The dialect of the messages on a WebSocket at this path, None if none is known."""
+    path = path.rstrip("/")
+    if re.fullmatch(f"{_OPENAI}/realtime|/openai/realtime", path):
+        return REALTIME
+    return SOCKET if re.fullmatch(f"{_OPENAI}/responses", path) else None
 
 
 def dialect_for(method: str, path: str) -> Dialect | None:

@@ -1,0 +1,143 @@
+"""WebSockets: two streams of messages, of which the one that comes down is filtered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import aiohttp
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from safeproxy.errors import ClientError
+from safeproxy.pipeline import SocketPipeline, filter_prompt
+from safeproxy.shell import client, relay
+from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.headers import REQUEST_ID, request_headers
+from safeproxy.shell.refusal import Refusal
+from safeproxy.shell.service import Service
+from safeproxy.shell.upstream import FAULTS
+from safeproxy.wire.dialect import Ask, Dialect
+
+#: Headers of the handshake, which each side makes for itself.
+_HANDSHAKE = ("accept-encoding", *(f"sec-websocket-{name}" for name in ("extensions", "key", "protocol", "version")))
+
+
+class Socket:
+    """One WebSocket on its way through the filter."""
+
+    def __init__(self, service: Service, request: web.Request, exchange: Exchange, dialect: Dialect) -> None:
+        self._service = service
+        self._request = request
+        self._exchange = exchange
+        self._dialect = dialect
+        self._pipeline = SocketPipeline(dialect, service.policy, Ask(notice=service.settings.halt_notice))
+        exchange.report = self._pipeline.report
+        exchange.stream = True
+
+    async def run(self, raw_path: str) -> web.StreamResponse:
+        """Connect to the upstream, then carry messages both ways until either side closes. Raises Refusal."""
+        service, request = self._service, self._request
+        service.open(self._exchange)
+        headers = request_headers(request.headers, filtered=True)
+        for name in _HANDSHAKE:
+            headers.popall(name, None)
+        offered = [one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
+        url = service.origin.url(raw_path, request.rel_url.raw_query_string)
+        limit = service.settings.max_event_bytes
+        try:
+            upstream = await service.session.ws_connect(url, headers=headers, protocols=offered, max_msg_size=limit)
+        except aiohttp.WSServerHandshakeError as error:
+            message = "The upstream refused the WebSocket connection."
+            status = error.status if error.status >= 400 else 502
+            raise Refusal(status, "upstream_refused", message, ended="upstream_error") from None
+        except FAULTS as error:
+            raise relay.upstream_refusal(error) from None
+        self._exchange.upstream_status = 101
+        try:
+            protocols = (upstream.protocol,) if upstream.protocol else ()
+            down = web.WebSocketResponse(protocols=protocols, max_msg_size=limit, compress=False)
+            down.headers[REQUEST_ID] = self._exchange.id
+            await client.begin(request, self._exchange, down)
+            await self._carry(down, upstream)
+            return down
+        finally:
+            await upstream.close()
+
+    async def _carry(self, down: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
+        both = [
+            asyncio.create_task(self._upwards(down, upstream)),
+            asyncio.create_task(self._downwards(down, upstream)),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            results = await asyncio.gather(*both, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _upwards(self, down: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
+        """The client's messages; prompts are looked at where a rule asks for it."""
+        async for message in down:
+            if message.type is WSMsgType.BINARY:
+                await upstream.send_bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                self._exchange.request_bytes += len(message.data)
+                text = self._prompt(message.data)
+                if text is None:
+                    self._exchange.ended, self._exchange.complete = "prompt_blocked", True
+                    await down.close(code=WSCloseCode.POLICY_VIOLATION, message=b"content_filter")
+                    return
+                await upstream.send_str(text)
+        if not self._pipeline.done:
+            self._exchange.cancelled()
+
+    def _prompt(self, text: str) -> str | None:
+        """The message as it may be sent, None if it may not."""
+        if not self._service.scans_prompts:
+            return text
+        try:
+            verdict = filter_prompt(self._dialect, self._service.policy, text.encode("utf-8", "replace"))
+        except ClientError:
+            return None
+        self._service.found(self._exchange, verdict.findings, side="request")
+        return None if verdict.blocked or self._service.unrecorded else verdict.body.decode()
+
+    async def _downwards(self, down: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
+        """The upstream's messages, filtered. After a halt the connection ends: the upstream would go on."""
+        pipeline, code = self._pipeline, WSCloseCode.OK
+        async for message in upstream:
+            if message.type is not WSMsgType.TEXT:
+                await self._send(down, pipeline.fail("binary_message"))
+                code = WSCloseCode.UNSUPPORTED_DATA
+                break
+            now = time.perf_counter()
+            self._exchange.upstream_bytes += len(message.data)
+            self._exchange.upstream.at(now)
+            await self._send(down, pipeline.feed(message.data))
+            if pipeline.done:
+                code = WSCloseCode.POLICY_VIOLATION
+                break
+        else:
+            broken = upstream.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
+            await self._send(down, pipeline.fail("upstream_reset") if broken else pipeline.finish())
+            code = WSCloseCode.INTERNAL_ERROR if broken else WSCloseCode(upstream.close_code or 1000)
+        self._exchange.complete = True
+        with suppress(ConnectionError):
+            await down.close(code=code)
+
+    async def _send(self, down: web.WebSocketResponse, messages: list[str]) -> None:
+        self._service.found(self._exchange, self._pipeline.report.take_findings())
+        if self._service.unrecorded:
+            messages = self._pipeline.fail("audit_unavailable")
+            self._exchange.ended = "audit_error"
+        for message in messages:
+            try:
+                await down.send_str(message)
+            except ConnectionError:
+                raise client.ClientGone from None
+            self._exchange.delivered_bytes += len(message)
+            self._exchange.delivered.at(time.perf_counter())
