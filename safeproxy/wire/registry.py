@@ -8,6 +8,7 @@ from typing import Any
 
 from safeproxy.wire.anthropic import Anthropic
 from safeproxy.wire.base import text_of
+from safeproxy.wire.cohere import Cohere
 from safeproxy.wire.dialect import Dialect
 from safeproxy.wire.gemini import Gemini, GeminiArray
 from safeproxy.wire.generic import Generic, GenericLines
@@ -15,16 +16,19 @@ from safeproxy.wire.ollama import Ollama
 from safeproxy.wire.openai_chat import OpenAIChat
 from safeproxy.wire.openai_completions import OpenAICompletions
 from safeproxy.wire.openai_responses import OpenAIRealtime, OpenAIResponses, OpenAISocket
+from safeproxy.wire.transcription import Transcription
 
 CHAT = OpenAIChat()
 RESPONSES = OpenAIResponses()
 ANTHROPIC = Anthropic()
+COHERE = Cohere()
 COMPLETIONS = OpenAICompletions()
 GEMINI = Gemini()
 GEMINI_ARRAY = GeminiArray()
 OLLAMA = Ollama()
 REALTIME = OpenAIRealtime()
 SOCKET = OpenAISocket()
+TRANSCRIPTION = Transcription()
 #: For what no route names: over server-sent events, and over lines.
 GENERIC = Generic()
 GENERIC_LINES = GenericLines()
@@ -74,6 +78,8 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
             Route(GEMINI_ARRAY, streams=True, events=Route(GEMINI, streams=True)),
         ),
         ("POST", "/api/(?:chat|generate)", Route(OLLAMA)),
+        ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE)),
+        ("POST", f"{_OPENAI}/audio/(?:transcriptions|translations)", Route(TRANSCRIPTION)),
         ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
         ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
     )
