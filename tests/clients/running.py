@@ -37,7 +37,7 @@ class Mode:
     name: str
     halted: str
     """The finish reason, or ``!`` and the type of the exception."""
-    kinds: str = "text think tool json"
+    kinds: str = "text think tool"
     """Kinds of scenarios that it can do."""
     streamed: bool = False
     blocked: str = ""
@@ -54,6 +54,11 @@ class Mode:
         """The names of its scenarios."""
         kinds = [*self.kinds.split(), "refused", "prompt", *(("error", "cut") if self.streamed else ())]
         return [name for name in SCENARIOS if name.partition("-")[0] in kinds]
+
+    @property
+    def with_findings(self) -> list[str]:
+        """Those in whose answers the rules find something."""
+        return [name for name in self.scenarios if "-" in name and not name.endswith("clean")]
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,11 @@ async def _outcomes(client: Client, command: list[str]) -> tuple[Outcomes, Outco
             proxied(url, folder, RULES) as filtering,
             proxied(url, folder, IDLE_RULES) as idle,
         ):
-            runs = [_run(client, command, base) for base in (url, filtering, idle)]
-            direct, filtered, unfiltered = await asyncio.gather(*runs)
+            every = {mode.name: mode.scenarios for mode in client.modes}
+            found = {mode.name: mode.with_findings for mode in client.modes}
+            direct, filtered, unfiltered = await asyncio.gather(
+                _run(command, url, every), _run(command, filtering, every), _run(command, idle, found)
+            )
     return direct, filtered, unfiltered
 
 
@@ -151,9 +159,8 @@ def _command(client: Client) -> list[str]:
     return [str(python), str(HERE / "py" / f"{client.script}.py")]
 
 
-async def _run(client: Client, command: list[str], base: str) -> Outcomes:
+async def _run(command: list[str], base: str, asked: dict[str, list[str]]) -> Outcomes:
     """Run the script with every client's base URL set to ``base``."""
-    asked = {mode.name: mode.scenarios for mode in client.modes}
     process = await asyncio.create_subprocess_exec(
         *command,
         base,

@@ -3,7 +3,7 @@
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, jsonSchema, streamText, tool } from "ai";
+import { Output, generateText, jsonSchema, streamText, tool } from "ai";
 import { BASE, SCHEMA, TOOL, run } from "./outcome.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
@@ -24,6 +24,7 @@ const PROVIDERS = {
 function ask(seen, provider) {
   const asked = { model: provider(seen.scenario), prompt: seen.prompt, maxRetries: 0, onError: () => {} };
   if (seen.wants("tool")) asked.tools = { [TOOL]: tool({ description: "Send.", inputSchema: jsonSchema(SCHEMA) }) };
+  if (seen.wants("json")) asked.output = Output.object({ schema: jsonSchema(SCHEMA) });
   return asked;
 }
 
@@ -34,6 +35,7 @@ async function end(seen, result) {
   seen.finish = await result.finishReason;
   seen.usage = (await result.usage).totalTokens ?? null;
   seen.saw(await result.content);
+  if (seen.wants("json")) seen.parsed = await result.output;
 }
 
 async function whole(seen, provider) {
@@ -56,5 +58,7 @@ const modes = {};
 for (const [name, provider] of Object.entries(PROVIDERS)) {
   modes[name] = (seen) => whole(seen, provider);
   modes[`${name}_stream`] = (seen) => stream(seen, provider);
+  modes[`${name}_typed`] = modes[name];
+  modes[`${name}_typed_stream`] = modes[`${name}_stream`];
 }
 await run(modes);

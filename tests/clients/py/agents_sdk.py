@@ -9,7 +9,6 @@ import openai
 from agents import (
     Agent,
     Model,
-    ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     RunConfig,
@@ -17,6 +16,15 @@ from agents import (
     function_tool,
 )
 from outcome import Outcome, run
+from pydantic import BaseModel
+
+
+class Letter(BaseModel):
+    """The structured output that is asked for."""
+
+    to: str
+    subject: str
+    copies: int
 
 
 def agent(seen: Outcome, model: Model) -> Agent[Any]:
@@ -28,7 +36,8 @@ def agent(seen: Outcome, model: Model) -> Agent[Any]:
         return "sent"
 
     tools: Any = [send] if seen.scenario.startswith("tool") else []
-    return Agent("a", model=model, tools=tools, tool_use_behavior="stop_on_first_tool", model_settings=ModelSettings())
+    typed = Letter if seen.scenario.startswith("json") else None
+    return Agent("a", model=model, tools=tools, tool_use_behavior="stop_on_first_tool", output_type=typed)
 
 
 async def whole(seen: Outcome, kind: Any) -> None:
@@ -53,7 +62,10 @@ async def streamed(seen: Outcome, kind: Any) -> None:
 def end(seen: Outcome, result: Any) -> None:
     """Take what a run came to."""
     seen.saw(json.dumps(result.to_input_list(), default=str))
-    seen.final = result.final_output
+    if isinstance(result.final_output, Letter):
+        seen.parsed = result.final_output.model_dump()
+    else:
+        seen.final = result.final_output
     seen.usage = result.context_wrapper.usage.total_tokens
 
 
@@ -73,4 +85,15 @@ async def responses_stream(seen: Outcome) -> None:
     await streamed(seen, OpenAIResponsesModel)
 
 
-run({"chat": chat, "chat_stream": chat_stream, "responses": responses, "responses_stream": responses_stream})
+run(
+    {
+        "chat": chat,
+        "chat_stream": chat_stream,
+        "responses": responses,
+        "responses_stream": responses_stream,
+        "chat_typed": chat,
+        "chat_typed_stream": chat_stream,
+        "responses_typed": responses,
+        "responses_typed_stream": responses_stream,
+    }
+)

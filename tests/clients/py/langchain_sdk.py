@@ -7,6 +7,16 @@ from typing import Any
 from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 from outcome import SCHEMA, TOOL, Outcome, run
+from pydantic import BaseModel
+
+
+class Letter(BaseModel):
+    """The structured output that is asked for."""
+
+    to: str
+    subject: str
+    copies: int
+
 
 TOOLS = [{"type": "function", "function": {"name": TOOL, "description": "Send.", "parameters": SCHEMA}}]
 
@@ -45,6 +55,11 @@ def invoke(seen: Outcome, model: Any) -> None:
     end(seen, seen.saw(model.invoke(seen.prompt)))
 
 
+def typed(seen: Outcome, model: Any) -> None:
+    letter = seen.saw(model.with_structured_output(Letter).invoke(seen.prompt))
+    seen.parsed = letter.model_dump() if letter else None
+
+
 def stream(seen: Outcome, model: Any) -> None:
     total = None
     for chunk in model.stream(seen.prompt):
@@ -60,6 +75,8 @@ run(
         "chat_stream": lambda seen: stream(seen, chat_model(seen)),
         "responses": lambda seen: invoke(seen, responses_model(seen)),
         "responses_stream": lambda seen: stream(seen, responses_model(seen)),
+        "chat_typed": lambda seen: typed(seen, chat_model(seen)),
+        "responses_typed": lambda seen: typed(seen, responses_model(seen)),
         "anthropic": lambda seen: invoke(seen, anthropic_model(seen)),
         "anthropic_stream": lambda seen: stream(seen, anthropic_model(seen)),
     }
