@@ -256,6 +256,12 @@ class TestStreamedCalls:
         assert events(out)[-1]["usageMetadata"] == USAGE
         assert pipeline.report.ended == "stop"
 
+    def test_the_event_that_ends_a_call_is_filtered_too(self) -> None:
+        """Its keys as well as its texts."""
+        end = parts({"functionCall": {}}, finish="STOP") | {"x": {"ada@example.com": 1}}
+        out, _ = played(GEMINI, frames(self.BEGIN, self.piece("x"), end))
+        assert b"ada@" not in out
+
     def test_nothing_of_a_halted_call_leaves(self) -> None:
         """Not its beginning either."""
         out, _ = played(GEMINI, frames(self.BEGIN, self.piece("sk-abc"), self.piece("defghij "), self.END))

@@ -191,6 +191,16 @@ class TestTokens:
         out, _ = played(COMPLETIONS, answer(piece("One. ", logprobs=lists)))
         assert b"ada@" not in out
 
+    def test_nothing_follows_a_finish(self) -> None:
+        """No tokens by themselves, no second finish, whatever it is."""
+        late = piece("", "an odd reason", **probabilities(5, "ada@example.com"))
+        out, pipeline = played(
+            COMPLETIONS, answer(*says("One. "), piece("", "stop"), piece("", None, **probabilities(5, "ada")), late)
+        )
+        assert b"ada" not in out
+        assert finishes(out) == [(0, "stop")]
+        assert pipeline.report.faults == ["duplicate_finish"]
+
     def test_entries_as_in_a_chat_are_known(self) -> None:
         """llama.cpp sends them on this path."""
         entries: list[Any] = [
