@@ -4,6 +4,8 @@ After an event with one piece of text, the bytes before and after that text's JS
 frame with the same bytes there, and the body of a JSON string between, must parse to the same event with another
 text: the scanner of JSON reaches the same state at the opening quote, reads one string, and goes on with the same
 bytes. So only the string is decoded. That the remembered place is the right one is proved once, by trying it.
+
+Some APIs pad their events, number them, or say when each was made: that may differ, too.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ _TEMPLATES = 8
 #: Frames learned without any of them being met again before fewer are.
 _TRIES = 4
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
-_PADDING = re.compile(rb',\s*"obfuscation"\s*:\s*"([^"\\]*)"(?=[^"]*\Z)')
-_PROBE = "probe \ue000"
+_TEXT = rb'(?P<text>[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*)'
+_PADDING = rb',\s*"obfuscation"\s*:\s*"[A-Za-z0-9]*"'
+#: What an event calls its number, or when it was made.
+_NUMBER, _STAMP = rb"[0-9]{1,15}", rb"[!#-\[\]-~]{0,64}"
+_PROBE, _OTHER_NUMBER, _OTHER_STAMP = "probe \ue000", 987_654_321, "2001-02-03T04:05:06Z"
 
 
 @dataclass(slots=True)
 class Template:
-    """Frames alike but for one text: ``before``, the string's body, ``after``; then ``padding`` and ``end`` if any.
+    """Frames alike but for one text, and perhaps their padding and their *tick*: a number or a time.
 
     ``owner`` is the channel or the held call the text goes to; ``pieces`` is where a call collects it.
 
@@ -39,27 +44,20 @@ class Template:
     """
 
     owner: Channel | HeldCall
-    before: bytes
-    after: bytes
-    end: bytes
-    unpadded: bytes
+    pattern: re.Pattern[bytes]
     bare: bool
     scanned: int
     pieces: list[str] | None = None
+    match: re.Match[bytes] | None = None
+    """The frame met last."""
 
     def text(self, raw: bytes) -> str | None:
         """The text in a frame, None if the frame is not of this kind."""
-        if not raw.startswith(self.before) or not raw.endswith(self.end):
+        match = self.pattern.fullmatch(raw)
+        if match is None:
             return None
-        start, stop = len(self.before), len(raw) - len(self.end)
-        if self.after is not self.end:
-            padding = raw.find(self.after, start)
-            if padding < 0 or not raw[padding + len(self.after) : stop].isalnum():
-                return None
-            stop = padding
-        if stop < start:
-            return None
-        body = raw[start:stop]
+        self.match = match
+        body = match["text"]
         try:
             if _PLAIN(body):
                 return body.decode()
@@ -68,15 +66,32 @@ class Template:
             return None
         return value if isinstance(value, str) else None
 
-    def frame(self, text: str, raw: bytes) -> bytes:
-        """The frame with another text, without padding."""
-        return self.before + jsontext.dump_text(text, ascii_only=raw.isascii()) + self.unpadded
+    @property
+    def number(self) -> int | None:
+        """The number of the frame met last, if it has one."""
+        assert self.match is not None
+        tick = self.match.groupdict().get("tick") if "tick" in self.pattern.groupindex else None
+        return int(tick) if tick is not None and tick.isdigit() else None
+
+    def frame(self, text: str | None, number: int | None = None) -> bytes:
+        """The frame met last with another text, then without padding, or with another number; None leaves them."""
+        assert self.match is not None
+        raw, groups = self.match.string, self.pattern.groupindex
+        new: list[tuple[tuple[int, int], bytes]] = []
+        if text is not None:
+            new.append((self.match.span("text"), jsontext.dump_text(text, ascii_only=raw.isascii())))
+            if "pad" in groups:
+                new.append((self.match.span("pad"), b""))
+        if number is not None:
+            new.append((self.match.span("tick"), str(number).encode()))
+        return _replaced(raw, new)
 
 
 class Shortcuts:
-    """The templates of one stream, the one used last first."""
+    """The templates of one stream, the one used last first. ``tick`` is the key of a tick, if the API has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: str | None = None) -> None:
+        self._tick = tick
         self._templates: list[Template] = []
         self._useless = 0
         self._skip = 0
@@ -102,48 +117,101 @@ class Shortcuts:
 
     def learn(self, frame: Frame, path: Path, channel: Channel, *, bare: bool, scanned: int) -> None:
         """Remember a frame whose only delta stands at ``path``."""
-        self._add(frame, path, Template(channel, b"", b"", b"", b"", bare, scanned))
+        pattern = self._pattern(frame, path)
+        if pattern is not None:
+            self._add(Template(channel, pattern, bare, scanned))
 
     def learn_call(self, frame: Frame, path: Path, call: HeldCall, pieces: list[str], *, scanned: int) -> None:
         """Remember a frame that brings nothing but a piece of a call's text."""
-        self._add(frame, path, Template(call, b"", b"", b"", b"", bare=True, scanned=scanned, pieces=pieces))
+        pattern = self._pattern(frame, path)
+        if pattern is not None:
+            self._add(Template(call, pattern, bare=True, scanned=scanned, pieces=pieces))
 
-    def _add(self, frame: Frame, path: Path, template: Template) -> None:
+    def _pattern(self, frame: Frame, path: Path) -> re.Pattern[bytes] | None:
         """Where templates turn out useless (every frame has another id, say) fewer and fewer frames are tried."""
         if self._skip:
             self._skip -= 1
-            return
+            return None
         self._useless += 1
         self._skip = 2 ** min(self._useless - _TRIES, 8) if self._useless > _TRIES else 0
-        if _fit(template, frame, path):
-            self._templates.insert(0, template)
-            del self._templates[_TEMPLATES:]
+        return _pattern_of(frame, path, self._tick)
+
+    def _add(self, template: Template) -> None:
+        self._templates.insert(0, template)
+        del self._templates[_TEMPLATES:]
 
 
-def _fit(template: Template, frame: Frame, path: Path) -> bool:
-    """Fill in the bytes around the text at ``path``; False if they cannot be told for sure."""
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    """A part of a frame that may differ: where it is, what may stand there, and another thing to try there."""
+
+    span: tuple[int, int]
+    pattern: bytes
+    other: bytes
+
+
+def _pattern_of(frame: Frame, path: Path, tick: str | None) -> re.Pattern[bytes] | None:
+    """What matches such frames, None if the place of the text in the bytes cannot be told for sure."""
     assert frame.data is not None
     data, key = frame.data, path[-1]
     if not isinstance(key, str) or frame.raw.count(data) != 1:
-        return False
-    opening, closing = frame.raw.split(data)
-    place = re.compile(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+        return None
     wanted = _with(data, path, _PROBE)
-    for match in place.finditer(data):
-        before, after = data[: match.start(1)], data[match.end(1) :]
-        if _parsed(before + _PROBE.encode() + after) != wanted:
-            continue
-        template.before = opening + before
-        padding = _PADDING.search(after)
+    around = []
+    if wanted.pop("obfuscation", None) is not None:
+        padding = _only(_PADDING, data)
         if padding is None:
-            template.after = template.end = template.unpadded = after + closing
-            return True
-        unpadded = after[: padding.start()] + after[padding.end() :]
-        template.after, template.end = after[: padding.start(1)], after[padding.end(1) :] + closing
-        template.unpadded = unpadded + closing
-        wanted.pop("obfuscation", None)
-        return bool(_parsed(before + _PROBE.encode() + unpadded) == wanted)
-    return False
+            return None
+        around.append(_Hole(padding.span(), b"(?P<pad>" + _PADDING + b")", b""))
+    if tick is not None and tick in wanted:
+        hole = _tick_hole(data, tick, wanted)
+        if hole is None:
+            return None
+        around.append(hole)
+    place = re.compile(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"' + _TEXT + rb'"', re.DOTALL)
+    for match in place.finditer(data):
+        holes = [_Hole(match.span("text"), _TEXT, _PROBE.encode()), *around]
+        if _parsed(_replaced(data, [(hole.span, hole.other) for hole in holes])) == wanted:
+            start = frame.raw.index(data)
+            return re.compile(_escaped(frame.raw, start, holes), re.DOTALL)
+    return None
+
+
+def _tick_hole(data: bytes, key: str, wanted: Any) -> _Hole | None:
+    """Where the tick is; ``wanted`` is made to have another one."""
+    numbered = type(wanted[key]) is int
+    hole, quote = (_NUMBER, b"") if numbered else (_STAMP, b'"')
+    found = _only(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*' + quote + b"(?P<tick>" + hole + b")" + quote, data)
+    if found is None or not isinstance(wanted[key], (int, str)):
+        return None
+    wanted[key] = _OTHER_NUMBER if numbered else _OTHER_STAMP
+    return _Hole(found.span("tick"), b"(?P<tick>" + hole + b")", str(wanted[key]).encode())
+
+
+def _only(pattern: bytes, data: bytes) -> re.Match[bytes] | None:
+    """The match of a pattern, if there is exactly one."""
+    found = list(re.finditer(pattern, data))
+    return found[0] if len(found) == 1 else None
+
+
+def _escaped(raw: bytes, start: int, holes: list[_Hole]) -> bytes:
+    """A pattern of the frame; the data, in which the holes are, begins at ``start``."""
+    pieces: list[bytes] = []
+    at = 0
+    for hole in sorted(holes, key=lambda hole: hole.span):
+        pieces += re.escape(raw[at : start + hole.span[0]]), hole.pattern
+        at = start + hole.span[1]
+    return b"".join((*pieces, re.escape(raw[at:])))
+
+
+def _replaced(raw: bytes, new: list[tuple[tuple[int, int], bytes]]) -> bytes:
+    """The bytes with what stands at the spans replaced."""
+    pieces: list[bytes] = []
+    at = 0
+    for (start, end), told in sorted(new):
+        pieces += raw[at:start], told
+        at = end
+    return b"".join((*pieces, raw[at:]))
 
 
 def _parsed(data: bytes) -> Any:

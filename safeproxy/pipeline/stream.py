@@ -58,7 +58,7 @@ class StreamPipeline:
         self._block: HeldBlock | None = None
         self._repeats = Repeats()
         self._texts: dict[str, tuple[str, str]] = {}  # ended channels, original and delivered, if the voice echoes
-        self._shortcuts = Shortcuts()
+        self._shortcuts = Shortcuts(self._voice.tick)
         self._opened_channels = 0
         self._latest: JsonObject = {}
         self._constants: JsonObject = {}
@@ -74,7 +74,7 @@ class StreamPipeline:
         """Take the next bytes of the body, cut anywhere; give what may be sent now."""
         if self.done:
             return b""
-        if self._decoder.idle and len(data) <= self._policy.max_event_bytes:
+        if self._block is None and self._decoder.idle and len(data) <= self._policy.max_event_bytes:
             # What follows a template is one frame and nothing else, so it need not be cut.
             found = self._shortcuts.find(data)
             if found is not None:
@@ -118,7 +118,7 @@ class StreamPipeline:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _take(self, frame: Frame) -> bytes:
-        if frame.plain:
+        if frame.plain and self._block is None:
             found = self._shortcuts.find(frame.raw)
             if found is not None:
                 return self._take_shortcut(*found, frame.raw)
@@ -139,6 +139,10 @@ class StreamPipeline:
 
     def _take_shortcut(self, template: Template, text: str, raw: bytes) -> bytes:
         self.report.events += 1
+        number = template.number
+        if number is not None and self._repeats.is_one(number, raw):
+            self.report.fault("repeated_event")
+            return b""
         if template.scanned:
             self.report.count(template.scanned, 0, template.scanned)
         channel = template.owner
@@ -151,12 +155,20 @@ class StreamPipeline:
         except DetectorError:
             return self._halt("detector_error")
         if out == text and jsontext.is_safe(raw):
-            sent = raw
+            sent = raw if number is None else self._numbered(template, None, number, raw)
+        elif out or not (template.bare or channel.halted):
+            sent = template.frame(out) if number is None else self._numbered(template, out, number, raw)
         else:
-            sent = template.frame(out, raw) if out or not (template.bare or channel.halted) else b""
+            sent = b""
+            self._voice.dropped({})
         if channel.halted:
             return sent + self._halt("content_filter")
         return sent + b"".join(channel.ungate()) if channel.gated else sent
+
+    def _numbered(self, template: Template, text: str | None, number: int, raw: bytes) -> bytes:
+        """The frame that the template met, with the text if it is another, and with the number that is due."""
+        due = self._voice.renumber(number)
+        return raw if text is None and due == number else template.frame(text, due)
 
     def _without_data(self, frame: Frame) -> bytes:
         return b"retry: " + frame.retry + b"\n\n" if frame.retry and self._dialect.comments else b""
@@ -181,7 +193,7 @@ class StreamPipeline:
         return self._close_all("upstream_incomplete", raw, with_calls=True)
 
     def _event(self, event: JsonObject, frame: Frame, certain: bool) -> bytes:
-        if self._repeats.is_one(self._mark(event, frame), frame.data or b""):
+        if self._repeats.is_one(self._mark(event, frame), frame.raw):
             self.report.fault("repeated_event")
             return b""
         parts = self._voice.split(event, self._calls.holds)
@@ -303,7 +315,8 @@ class StreamPipeline:
         deltas = [slot for slot in reading.slots if slot.mode is Mode.DELTA]
         others = {slot.mode for slot in reading.slots} - {Mode.DELTA, Mode.WHOLE}
         special = reading.finishes or reading.tokens or reading.anchors or reading.revealing or reading.error
-        if not (step.verbatim and step.frame.plain and len(deltas) == 1) or self._mark(step.event, step.frame):
+        marked = step.frame.id or (self._voice.tick is None and self._voice.mark(step.event) is not None)
+        if not (step.verbatim and step.frame.plain and len(deltas) == 1) or marked:
             return
         if others or special or reading.usage or step.found:
             return

@@ -31,6 +31,7 @@ class BaseDialect:
     comments = True
     ends_itself = True
     echoes = False
+    tick: str | None = None
     #: What an event made after another keeps of its top.
     head: tuple[str, ...] = ()
 
@@ -91,6 +92,10 @@ class BaseDialect:
     def stamp(self, event: JsonObject, *, own: bool) -> bool:
         """No numbers."""
         return False
+
+    def renumber(self, number: int) -> int:
+        """No numbers."""
+        return number
 
     def sent(self, event: JsonObject) -> None:
         """Nothing to keep."""

@@ -206,6 +206,9 @@ class Voice(Protocol):
     echoes: bool
     """Whether later events say a channel's whole text again."""
 
+    tick: str | None
+    """The key, at an event's top, of what differs from event to event and says nothing: its number, or a time."""
+
     def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
         """The event as one or more events that each carry one tool call's piece or none.
 
@@ -246,6 +249,10 @@ class Voice(Protocol):
 
         ``own`` says that the event is none of the upstream's.
         """
+        ...
+
+    def renumber(self, number: int) -> int:
+        """The number that an event of the upstream must have, if its ``tick`` is this number."""
         ...
 
     def sent(self, event: JsonObject) -> None:

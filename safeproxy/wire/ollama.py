@@ -49,6 +49,7 @@ class Ollama(BaseDialect):
     """The dialect, of both paths. Channels: ``message.content``, ``response`` and so on, all of choice 0."""
 
     name = "ollama"
+    tick: str | None = "created_at"
     media_type = "application/x-ndjson"
     keep_alive = b""
     comments = False

@@ -64,6 +64,7 @@ class OpenAIResponses(BaseDialect):
 
     name = "openai_responses"
     echoes = True
+    tick: str | None = "sequence_number"
     head = ("type", "item_id", "output_index", "content_index", "summary_index", "command_index", "sequence_number")
 
     def __init__(self, ask: Ask | None = None) -> None:
@@ -297,13 +298,18 @@ class OpenAIResponses(BaseDialect):
         number = event.get("sequence_number")
         if type(number) is not int:
             return False
-        if self._last is None or (not own and not self._drift and number > self._last):
+        self._drift |= own and self._last is not None
+        event["sequence_number"] = self.renumber(number)
+        return bool(event["sequence_number"] != number)
+
+    def renumber(self, number: int) -> int:
+        """The upstream's number while nothing was left out or put in, else the next."""
+        if self._last is None or (not self._drift and number > self._last):
             self._last = number
-            return False
-        self._drift = True
-        self._last += 1
-        event["sequence_number"] = self._last
-        return self._last != number
+        else:
+            self._drift = True
+            self._last += 1
+        return self._last
 
     def dropped(self, event: JsonObject) -> None:
         """The numbers go on without it."""

@@ -138,7 +138,7 @@ class TestStream:
         out, pipeline = played(OLLAMA, lines(*says(shape, "One. ", "Key sk-abcdefgh "), last(shape, context=[1])))
         said = {"message": {"role": "assistant", "content": ""}} if shape == "message" else {"response": ""}
         assert text(out) == "One. Key "
-        assert events(out)[-1] == {**head(1), **said, "done": True, "done_reason": "content_filter"}
+        assert events(out)[-1] == {**head(0), **said, "done": True, "done_reason": "content_filter"}
         assert out.endswith(b"\n")
         assert pipeline.report.ended == "content_filter"
 
