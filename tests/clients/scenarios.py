@@ -48,12 +48,18 @@ class Scenario:
     text: tuple[str, ...] = ()
     reasoning: tuple[str, ...] = ()
     calls: tuple[tuple[str, ...], ...] = ()
+    logprobs: bool = False
+    """Every piece of text comes with its log probability, as one token."""
+    cited: str = ""
+    """What is quoted of a source, for which the text is a proof."""
     ending: str = "stop"
     """``stop``; ``refused`` with status 400; ``error`` in mid-stream; ``cut`` off without a finish."""
 
 
 CLEAN = ("Dear ", "reader", ", all is w", "ell, as sa", "id. \u2615", " Bye.")
 REDACT = ("Mail ada@ex", "ample", ".com", " soon.")
+#: What parsers stumble over: separators that some take for line ends, escapes, characters of two code points.
+ODD = ("Line\u2028sep \u0085", 'quote " and \\back', "slash, \U0001f600 e\u0301", "\t\n\r end.")
 HALT = ("It is ", "forb", "idden", " and never said.")
 BEFORE_HALT = "It is "
 REDACTED = f"Mail {PLACEHOLDER} soon."
@@ -76,6 +82,11 @@ SCENARIOS = {
     **{f"text-{what}": Scenario(pieces) for what, pieces in _TEXTS.items()},
     **{f"think-{what}": Scenario(CLEAN, reasoning=pieces) for what, pieces in _TEXTS.items()},
     **{f"tool-{what}": Scenario(CALLING, calls=(_letter(to),)) for what, to in _ADDRESSES.items()},
+    "text-odd-clean": Scenario(ODD),
+    "tool-odd-clean": Scenario(CALLING, calls=(_letter("".join(ODD)),)),
+    **{f"prob-{what}": Scenario(pieces, logprobs=True) for what, pieces in _TEXTS.items()},
+    "cite-clean": Scenario(CLEAN, cited="all is well, as said"),
+    "cite-redact": Scenario(REDACT, cited="Mail ada@example.com soon"),
     "tool-pair": Scenario(CALLING, calls=(_letter("nobody"), _letter("ada@example.com"))),
     "tool-pair-clean": Scenario(CALLING, calls=(_letter("nobody"), _letter("somebody"))),
     **{f"json-{what}": Scenario(_letter(to)) for what, to in _ADDRESSES.items()},

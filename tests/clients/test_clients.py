@@ -14,6 +14,8 @@ from tests.clients.scenarios import BEFORE_HALT, PLACEHOLDER, REDACTED, SCENARIO
 _PLAIN = "text think"
 _SAID = "text think tool"
 _ALL = "text think tool json"
+_RICH = "text think tool json prob cite"
+_CITED = "text think tool cite"
 
 
 def _both(name: str, halted: str, kinds: str = _SAID, *, blocked: str, stream_blocked: str = "") -> tuple[Mode, Mode]:
@@ -30,14 +32,14 @@ CLIENTS = (
         "openai_sdk",
         "native",
         (
-            *_both("chat", "content_filter", _ALL, blocked=_BAD),
+            *_both("chat", "content_filter", _RICH, blocked=_BAD),
             Mode("chat_async", "content_filter", streamed=True, blocked=_BAD),
             *_both("azure", "content_filter", blocked=_BAD),
-            Mode("chat_helper", "!ContentFilterFinishReasonError", _ALL, streamed=True, blocked=_BAD),
+            Mode("chat_helper", "!ContentFilterFinishReasonError", _RICH, streamed=True, blocked=_BAD),
             Mode("chat_parse", "!ContentFilterFinishReasonError", "json", blocked=_BAD),
             *_both("completions", "content_filter", "text", blocked=_BAD),
-            *_both("responses", "content_filter", _ALL, blocked=_BAD),
-            Mode("responses_helper", "!RuntimeError", _ALL, streamed=True, blocked=_BAD),
+            *_both("responses", "content_filter", _RICH, blocked=_BAD),
+            Mode("responses_helper", "!RuntimeError", _RICH, streamed=True, blocked=_BAD),
             Mode("responses_parse", "content_filter", "json", blocked=_BAD),
         ),
     ),
@@ -45,20 +47,20 @@ CLIENTS = (
         "anthropic_sdk",
         "native",
         (
-            Mode("create", "refusal", blocked=_BAD),
-            Mode("stream", "refusal", streamed=True, blocked=_BAD),
-            Mode("stream_async", "refusal", streamed=True, blocked=_BAD),
-            Mode("helper", "refusal", streamed=True, blocked=_BAD),
+            Mode("create", "refusal", _CITED, blocked=_BAD),
+            Mode("stream", "refusal", _CITED, streamed=True, blocked=_BAD),
+            Mode("stream_async", "refusal", _CITED, streamed=True, blocked=_BAD),
+            Mode("helper", "refusal", _CITED, streamed=True, blocked=_BAD),
         ),
     ),
     Client(
         "genai_sdk",
         "native",
         (
-            Mode("generate", "SAFETY", _ALL, blocked="blocked PROHIBITED_CONTENT"),
-            Mode("stream", "SAFETY", _ALL, streamed=True, blocked="blocked PROHIBITED_CONTENT"),
-            Mode("generate_async", "SAFETY", _ALL, blocked="blocked PROHIBITED_CONTENT"),
-            Mode("stream_async", "SAFETY", _ALL, streamed=True, blocked="blocked PROHIBITED_CONTENT"),
+            Mode("generate", "SAFETY", f"{_ALL} cite", blocked="blocked PROHIBITED_CONTENT"),
+            Mode("stream", "SAFETY", f"{_ALL} cite", streamed=True, blocked="blocked PROHIBITED_CONTENT"),
+            Mode("generate_async", "SAFETY", f"{_ALL} cite", blocked="blocked PROHIBITED_CONTENT"),
+            Mode("stream_async", "SAFETY", f"{_ALL} cite", streamed=True, blocked="blocked PROHIBITED_CONTENT"),
         ),
     ),
     Client(
@@ -104,11 +106,11 @@ CLIENTS = (
         "langchain_sdk",
         "frameworks",
         (
-            *_both("chat", "content_filter", blocked="!OpenAIInvalidRequestError"),
-            *_both("responses", "content_filter", blocked="!OpenAIInvalidRequestError"),
+            *_both("chat", "content_filter", f"{_SAID} prob cite", blocked="!OpenAIInvalidRequestError"),
+            *_both("responses", "content_filter", f"{_SAID} prob cite", blocked="!OpenAIInvalidRequestError"),
             Mode("chat_typed", "content_filter", "json", blocked="!OpenAIInvalidRequestError"),
             Mode("responses_typed", "content_filter", "json", blocked="!OpenAIInvalidRequestError"),
-            *_both("anthropic", "refusal", blocked="!AnthropicInvalidRequestError"),
+            *_both("anthropic", "refusal", _CITED, blocked="!AnthropicInvalidRequestError"),
         ),
     ),
     Client(
@@ -125,36 +127,36 @@ CLIENTS = (
         "openai_sdk",
         "node",
         (
-            *_both("chat", "content_filter", _ALL, blocked=_BAD),
+            *_both("chat", "content_filter", _RICH, blocked=_BAD),
             *_both("azure", "content_filter", blocked=_BAD),
             Mode(
                 "chat_helper",
                 "content_filter",
-                _ALL,
+                _RICH,
                 streamed=True,
                 blocked=_BAD,
                 # A call of a strict tool it would parse, so it raises.
                 others=(("tool-halt", "!ContentFilterFinishReasonError"),),
             ),
-            *_both("responses", "content_filter", _ALL, blocked=_BAD),
-            Mode("responses_helper", "content_filter", _ALL, streamed=True, blocked=_BAD),
+            *_both("responses", "content_filter", _RICH, blocked=_BAD),
+            Mode("responses_helper", "content_filter", _RICH, streamed=True, blocked=_BAD),
         ),
     ),
     Client(
         "anthropic_sdk",
         "node",
         (
-            Mode("create", "refusal", blocked=_BAD),
-            Mode("stream", "refusal", streamed=True, blocked=_BAD),
-            Mode("helper", "refusal", streamed=True, blocked=_BAD),
+            Mode("create", "refusal", _CITED, blocked=_BAD),
+            Mode("stream", "refusal", _CITED, streamed=True, blocked=_BAD),
+            Mode("helper", "refusal", _CITED, streamed=True, blocked=_BAD),
         ),
     ),
     Client(
         "genai_sdk",
         "node",
         (
-            Mode("generate", "SAFETY", _ALL, blocked="blocked PROHIBITED_CONTENT"),
-            Mode("stream", "SAFETY", _ALL, streamed=True, blocked="blocked PROHIBITED_CONTENT"),
+            Mode("generate", "SAFETY", f"{_ALL} cite", blocked="blocked PROHIBITED_CONTENT"),
+            Mode("stream", "SAFETY", f"{_ALL} cite", streamed=True, blocked="blocked PROHIBITED_CONTENT"),
         ),
     ),
     Client(
@@ -169,11 +171,11 @@ CLIENTS = (
         "ai_sdk",
         "node",
         (
-            *_both("chat", "content-filter", blocked="!APICallError"),
-            *_both("responses", "content-filter", blocked="!APICallError"),
+            *_both("chat", "content-filter", f"{_SAID} prob cite", blocked="!APICallError"),
+            *_both("responses", "content-filter", f"{_SAID} prob cite", blocked="!APICallError"),
             *_both("chat_typed", "content-filter", "json", blocked="!APICallError"),
             *_both("responses_typed", "content-filter", "json", blocked="!APICallError"),
-            *_both("anthropic", "content-filter", blocked="!APICallError"),
+            *_both("anthropic", "content-filter", _CITED, blocked="!APICallError"),
             *_both("anthropic_bare", "content-filter", blocked="!APICallError"),
             *_both("compatible", "content-filter", blocked="!APICallError"),
         ),
@@ -190,7 +192,7 @@ def _cases(*kinds: str, streamed: bool = False) -> Iterator[Any]:
 
 
 def _every(*kinds: str, streamed: bool = False) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize(("client", "mode"), list(_cases(*(kinds or _ALL.split()), streamed=streamed)))
+    return pytest.mark.parametrize(("client", "mode"), list(_cases(*(kinds or _RICH.split()), streamed=streamed)))
 
 
 def _seen(client: Client, mode: Mode, scenario: str) -> Seen:
@@ -262,6 +264,23 @@ def test_second_tool_call_redacted(client: Client, mode: Mode) -> None:
     assert seen.error is None
     assert [_decoded(arguments)["to"] for _, arguments in seen.tools] == ["nobody", PLACEHOLDER]
     assert seen.finish == outcomes(client)[0][f"{mode.name} tool-pair"].finish
+
+
+@_every("prob")
+def test_log_probabilities(client: Client, mode: Mode) -> None:
+    """Log probabilities do not spell what was redacted, and no parser stumbles over what is left of them."""
+    seen = _seen(client, mode, "prob-redact")
+    assert seen.error is None
+    assert {seen.text or REDACTED, seen.final or REDACTED} == {REDACTED}
+    assert _seen(client, mode, "prob-halt").verdict == mode.halt("text-halt")
+
+
+@_every("cite")
+def test_citations(client: Client, mode: Mode) -> None:
+    """What is quoted of sources is redacted too."""
+    seen = _seen(client, mode, "cite-redact")
+    assert seen.error is None
+    assert {seen.text or REDACTED, seen.final or REDACTED} == {REDACTED}
 
 
 @_every("json")

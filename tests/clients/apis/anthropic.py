@@ -19,7 +19,8 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     content: list[Body] = []
     if said.reasoning:
         content.append({"type": "thinking", "thinking": "".join(said.reasoning), "signature": "c2ln"})
-    content.append({"type": "text", "text": "".join(said.text)})
+    citations = {"citations": [_citation(said)]} if said.cited else {}
+    content.append({"type": "text", "text": "".join(said.text), **citations})
     for number, arguments in enumerate(said.calls, 1):
         call = {"type": "tool_use", "id": f"toolu_{number}", "name": TOOL}
         content.append({**call, "input": json.loads("".join(arguments))})
@@ -43,6 +44,8 @@ def _events(said: Scenario, ask: Body) -> Iterator[Body]:
     yield _start(index, {"type": "text", "text": ""})
     yield {"type": "ping"}
     yield from (_delta(index, {"type": "text_delta", "text": piece}) for piece in said.text)
+    if said.cited:
+        yield _delta(index, {"type": "citations_delta", "citation": _citation(said)})
     if said.ending == "error":
         yield {"type": "error", "error": {"type": "overloaded_error", "message": "It broke."}}
     if said.ending in ("cut", "error"):
@@ -68,6 +71,11 @@ def _message(ask: Body) -> Body:
     }
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": ask.get("model", "m")}
     return {**head, "stop_sequence": None, "usage": usage}
+
+
+def _citation(said: Scenario) -> Body:
+    place = {"document_index": 0, "document_title": "Letters", "start_char_index": 0, "end_char_index": 20}
+    return {"type": "char_location", "cited_text": said.cited, "file_id": None, **place}
 
 
 def _stop(said: Scenario) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tests.clients.apis import TOOL, USAGE, Body, data
@@ -20,7 +21,12 @@ def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
     events.append(_chunk(ask, {"role": "assistant", "content": "", "refusal": None}))
     events += [_chunk(ask, _reasoning(piece, flavour)) for piece in said.reasoning]
     marks = {"content_filter_results": _FILTERED} if flavour == "azure" else {}
-    events += [_chunk(ask, {"content": piece}, **marks) for piece in said.text]
+    events += [
+        _chunk(ask, {"content": piece}, **marks, **({"logprobs": _logprobs([piece])} if said.logprobs else {}))
+        for piece in said.text
+    ]
+    if said.cited:
+        events.append(_chunk(ask, {"annotations": [_citation(said)]}))
     if said.calls:
         events += [_chunk(ask, {"tool_calls": [piece]}) for piece in _call_pieces(said, flavour)]
     if said.ending == "cut":
@@ -50,12 +56,33 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     choice: Body = {"index": 0, "message": message, "finish_reason": "tool_calls" if said.calls else "stop"}
     if flavour == "azure":
         choice["content_filter_results"] = _FILTERED
-    return {**_head(ask, "chat.completion"), "choices": [{**choice, "logprobs": None}], "usage": usage()}
+    choice["logprobs"] = _logprobs(said.text) if said.logprobs else None
+    if said.cited:
+        message["annotations"] = [_citation(said)]
+    return {**_head(ask, "chat.completion"), "choices": [choice], "usage": usage()}
 
 
 def refusal() -> Body:
     """OpenAI's error object."""
     return {"error": {"message": "No such thing.", "type": "invalid_request_error", "param": "x", "code": "bad_thing"}}
+
+
+def tokens(pieces: Iterable[str]) -> list[Body]:
+    """Every piece as one token with its log probability."""
+    return [{**_token(piece), "top_logprobs": [_token(piece)]} for piece in pieces]
+
+
+def _token(piece: str) -> Body:
+    return {"token": piece, "logprob": -0.5, "bytes": list(piece.encode())}
+
+
+def _logprobs(pieces: Iterable[str]) -> Body:
+    return {"content": tokens(pieces), "refusal": None}
+
+
+def _citation(said: Scenario) -> Body:
+    place = {"start_index": 0, "end_index": len("".join(said.text))}
+    return {"type": "url_citation", "url_citation": {**place, "title": said.cited, "url": "https://source.test/"}}
 
 
 def _head(ask: Body, kind: str) -> Body:

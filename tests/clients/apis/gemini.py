@@ -25,6 +25,8 @@ def _responses(said: Scenario) -> list[Body]:
     parts += [_call(arguments) for arguments in said.calls]
     last = len(parts) - 1 if said.ending == "stop" else None
     responses = [_response([part], finished=number == last) for number, part in enumerate(parts)]
+    if said.cited:
+        responses[-1]["candidates"][0]["groundingMetadata"] = _grounding(said)
     if said.ending == "error":
         responses.append({"error": {"code": 503, "message": "It broke.", "status": "UNAVAILABLE"}})
     return responses
@@ -37,12 +39,25 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
         parts.append({"text": "".join(said.reasoning), "thought": True})
     parts.append({"text": "".join(said.text)})
     parts += [_call(arguments) for arguments in said.calls]
-    return _response(parts, finished=True)
+    response = _response(parts, finished=True)
+    if said.cited:
+        response["candidates"][0]["groundingMetadata"] = _grounding(said)
+    return response
 
 
 def refusal() -> Body:
     """Google's error object."""
     return {"error": {"code": 400, "message": "No such thing.", "status": "INVALID_ARGUMENT"}}
+
+
+def _grounding(said: Scenario) -> Body:
+    text = "".join(said.text)
+    segment = {"startIndex": 0, "endIndex": len(text.encode()), "text": text}
+    return {
+        "groundingChunks": [{"web": {"uri": "https://source.test/", "title": said.cited}}],
+        "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0], "confidenceScores": [0.9]}],
+        "webSearchQueries": [said.cited],
+    }
 
 
 def _call(arguments: tuple[str, ...]) -> Body:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.clients.apis import TOOL, USAGE, Body, named
-from tests.clients.apis.chat import refusal
+from tests.clients.apis.chat import refusal, tokens
 from tests.clients.scenarios import Scenario
 
 __all__ = ["refusal", "stream", "whole"]
@@ -53,18 +53,24 @@ def _piecewise(kind: str, at: Body, item: Body, pieces: tuple[str, ...], said: S
         yield {"type": "response.function_call_arguments.done", **at, **done}
         return
     part, name, at, extra = {
-        "text": (_text(""), "response.output_text", {**at, "content_index": 0}, {"logprobs": []}),
+        "text": (_text(), "response.output_text", {**at, "content_index": 0}, {"logprobs": []}),
         "summary": (_summary(""), "response.reasoning_summary_text", {**at, "summary_index": 0}, {}),
     }[kind]
+    whole = item["content"][0] if kind == "text" else {}
+    proven = kind == "text" and said.logprobs
     around = "response.content_part" if kind == "text" else "response.reasoning_summary_part"
     yield {"type": f"{around}.added", **at, "part": part}
     for piece in pieces:
-        yield {"type": f"{name}.delta", **at, "delta": piece, **extra, "obfuscation": "xyz"}
+        likely = {"logprobs": tokens([piece])} if proven else extra
+        yield {"type": f"{name}.delta", **at, "delta": piece, **likely, "obfuscation": "xyz"}
     if said.ending in ("cut", "error") and kind == "text":
         return
+    if whole.get("annotations"):
+        (annotation,) = whole["annotations"]
+        yield {"type": f"{name}.annotation.added", **at, "annotation_index": 0, "annotation": annotation}
     text = "".join(pieces)
-    yield {"type": f"{name}.done", **at, "text": text, **extra}
-    yield {"type": f"{around}.done", **at, "part": {**part, "text": text}}
+    yield {"type": f"{name}.done", **at, "text": text, **({"logprobs": tokens(pieces)} if proven else extra)}
+    yield {"type": f"{around}.done", **at, "part": whole or {**part, "text": text}}
 
 
 def _items(said: Scenario) -> list[tuple[Body, tuple[str, ...]]]:
@@ -73,7 +79,7 @@ def _items(said: Scenario) -> list[tuple[Body, tuple[str, ...]]]:
         summary = [_summary("".join(said.reasoning))]
         items.append(({"id": "rs_1", "type": "reasoning", "summary": summary}, said.reasoning))
     message = {"type": "message", "status": "completed", "role": "assistant"}
-    items.append(({"id": "msg_1", **message, "content": [_text("".join(said.text))]}, said.text))
+    items.append(({"id": "msg_1", **message, "content": [_text(said)]}, said.text))
     for number, arguments in enumerate(said.calls, 1):
         call = {"id": f"fc_{number}", "type": "function_call", "status": "completed", "call_id": f"call_{number}"}
         items.append(({**call, "name": TOOL, "arguments": "".join(arguments)}, arguments))
@@ -85,8 +91,18 @@ def _empty(item: Body) -> Body:
     return {**item, **({"status": "in_progress"} if "status" in item else {}), **empty}
 
 
-def _text(text: str) -> Body:
-    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+def _text(said: Scenario | None = None) -> Body:
+    if said is None:
+        return {"type": "output_text", "annotations": [], "logprobs": [], "text": ""}
+    text = "".join(said.text)
+    place = {"start_index": 0, "end_index": len(text)}
+    citation = {"type": "url_citation", **place, "title": said.cited, "url": "https://source.test/"}
+    return {
+        "type": "output_text",
+        "annotations": [citation] if said.cited else [],
+        "logprobs": tokens(said.text) if said.logprobs else [],
+        "text": text,
+    }
 
 
 def _summary(text: str) -> Body:
