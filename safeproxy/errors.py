@@ -24,9 +24,16 @@ class ClientError(SafeproxyError):
 
 
 class UpstreamError(SafeproxyError):
-    """The upstream sent something that cannot be read, or nothing at all."""
+    """The upstream sent something that cannot be read, or nothing at all; ``fault`` is a short code for it."""
 
     status_hint = 502
+    fault = "malformed_stream"
+
+
+class EventTooLargeError(UpstreamError):
+    """A single event of the upstream is longer than is allowed."""
+
+    fault = "event_too_large"
 
 
 class DetectorError(SafeproxyError):

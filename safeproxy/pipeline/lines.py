@@ -65,8 +65,8 @@ class LinesPipeline:
                 out.append(self._line(frame))
                 if self.done:
                     break
-        except UpstreamError:
-            out.append(self.fail("event_too_large"))
+        except UpstreamError as error:
+            out.append(self.fail(error.fault))
         return b"".join(out)
 
     def _line(self, frame: Frame) -> bytes:

@@ -113,8 +113,8 @@ class StreamPipeline:
                 out.append(self._take(frame))
                 if self.done:
                     break
-        except UpstreamError:
-            out.append(self.fail("event_too_large"))
+        except UpstreamError as error:
+            out.append(self.fail(error.fault))
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _take(self, frame: Frame) -> bytes:
@@ -390,7 +390,7 @@ class StreamPipeline:
             channel = self._new_channel(slot.channel, slot.name, slot.kind, slot.choice)
         if not channel.path:
             channel.template, channel.path = self._voice.text_event(step.event, slot.path)
-            channel.frame = Frame(b"", None, event=step.frame.event)
+            channel.frame = Frame(b"", None, event=_name_of(channel.template, step))
         return channel
 
     def _new_channel(self, key: str, name: str, kind: ChannelKind, choice: int | None) -> Channel:
@@ -564,7 +564,7 @@ class StreamPipeline:
             if not choice.opened:
                 self._voice.add_role(event)
                 choice.opened = True
-        return self._emit(event, step.frame)
+        return self._emit(event, dataclasses.replace(step.frame, event=_name_of(event, step)))
 
     def _said(self, key: str) -> str:
         """What was delivered of a channel, of one that has ended, too."""
@@ -700,6 +700,14 @@ class StreamPipeline:
             channel in choice.edited or (channel in choice.channels and choice.channels[channel].edited)
             for choice in self._choices.values()
         )
+
+
+def _name_of(made: JsonObject, step: Step) -> bytes:
+    """The event name of an event made after the step's: its type, where the upstream's name is the type."""
+    kind, name = step.event.get("type"), step.frame.event
+    made_kind = made.get("type")
+    same = isinstance(kind, str) and isinstance(made_kind, str) and kind.encode() == name
+    return made_kind.encode() if same and made_kind else name
 
 
 def _empty_step() -> Step:

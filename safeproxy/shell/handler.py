@@ -133,7 +133,7 @@ async def _filtered(
     headers = request_headers(request.headers, filtered=True)
     body: bytes | AsyncIterator[bytes] | None = None
     value = None
-    if route is None and request.can_read_body and not _is_json(request):
+    if request.can_read_body and _is_upload(request, route):
         body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
         if service.scans_prompts:
             exchange.faults.append("prompt_unscanned")
@@ -146,7 +146,7 @@ async def _filtered(
     settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
     if isinstance(body, bytes):
-        body = _prepared(service, request, exchange, asked, body, value)
+        body = _prepared(service, exchange, asked, body, value)
     if asked.as_lines:
         headers["Accept"] = SSE
     upstream = await _sent(service, request, exchange, raw_path, headers, body)
@@ -156,24 +156,23 @@ async def _filtered(
         upstream.close()
 
 
-def _is_json(request: web.Request) -> bool:
-    """Whether a request body says that it is JSON, or does not say what it is."""
-    kind = request.content_type if "content-type" in request.headers else "application/json"
-    return kind == "application/json" or kind.endswith("+json")
+def _is_upload(request: web.Request, route: Route | None) -> bool:
+    """Whether a request body is no JSON: where the path is known only a form is none, whatever else it is called."""
+    if "content-type" not in request.headers:
+        return False
+    kind = request.content_type
+    if route is not None:
+        return kind.startswith("multipart/")
+    return not (kind == "application/json" or kind.endswith("+json"))
 
 
-def _prepared(
-    service: Service, request: web.Request, exchange: Exchange, asked: Asked, body: bytes, value: Any
-) -> bytes:
+def _prepared(service: Service, exchange: Exchange, asked: Asked, body: bytes, value: Any) -> bytes:
     """The request body as it may be sent upstream. Raises Refusal."""
     try:
         body = prepared(asked, body, value, service.sealer.unseal)
     except ClientError as error:
         raise Refusal(400, "sealed_text", f"This request cannot be sent on: {error}.") from None
     if not service.scans_prompts or not body:
-        return body
-    if request.content_type.startswith("multipart/"):
-        exchange.faults.append("prompt_unscanned")
         return body
     return _scanned(service, exchange, asked, body)
 

@@ -85,6 +85,7 @@ class Anthropic(BaseDialect):
         elif kind == "message_start" and isinstance(event.get("message"), dict):
             reading.opened[0] = True
             _message(reading, event["message"], ("message",))
+            _others(reading, event, "message", 0)
         elif kind == "message_delta":
             _ending(reading, event)
         else:
@@ -96,7 +97,7 @@ class Anthropic(BaseDialect):
     def _start(self, reading: Reading, event: JsonObject) -> None:
         index, block = _index(event), event["content_block"]
         reading.opened[0] = True
-        if block.get("type") in _CALLS:
+        if text_of(block, "type") in _CALLS:
             self._calls.add(index)
             reading.block = f"block.{index}"
         _block(reading, block, index, ("content_block",), streamed=True)
@@ -325,7 +326,7 @@ def _others(reading: Reading, event: JsonObject, known: str, index: int) -> None
     for key in event:
         if key not in ("type", "index", known):
             Leaves(reading, choice=0, whole=True).collect(event, key, (key,), f"block.{index}.beside.{key}")
-    if not is_index(event.get("index")):
+    if "index" in event and not is_index(event["index"]):
         Leaves(reading, choice=0, whole=True).collect(event, "index", ("index",), f"block.{index}.beside.index")
 
 

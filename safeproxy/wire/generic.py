@@ -7,6 +7,7 @@ place is told by the keys that lead there and by what events commonly call thems
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,9 @@ from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
 
 #: What events call themselves, and what numbers the things they add to.
-_NAMES = ("type", "event", "object", "kind", "index", "output_index", "content_index")
+_LABELS = ("type", "event", "object", "kind")
+_NUMBERS = ("index", "output_index", "content_index")
+_LABEL = re.compile(r"[A-Za-z0-9_:./-]{1,64}")
 _BLOCKED = "Blocked by content policy (content_policy_violation)."
 
 
@@ -26,20 +29,20 @@ class Generic(BaseDialect):
 
     name = "generic"
     ends_itself = False
-    head = ("id", "object", "created", "model", *_NAMES)
+    head = ("id", "object", "created", "model", *_LABELS, *_NUMBERS)
 
     def read(self, event: JsonObject) -> Reading:
         """Every string is a piece of the text at its place."""
         reading = Reading(keys=unknown_keys(event), error=bool(event.get("error")))
-        told = ".".join(str(event[name])[:64].replace(".", "_") for name in _NAMES if name in event) or "event"
+        told = ".".join(_spoken(event[name]) for name in self.head[4:] if name in event) or "event"
         for key, value in event.items():
             if value is None or isinstance(value, (str, int, float)):
                 reading.constants[key] = value
             elif informs(key, value):
                 reading.news |= not isinstance(value, (dict, list))
-            Leaves(reading, delta=not reading.error, whole=reading.error).collect(
-                event, key, (key,), f"top.{told}.{key}"
-            )
+            label = key in _LABELS and isinstance(value, str) and _LABEL.fullmatch(value) is not None
+            whole = reading.error or label
+            Leaves(reading, delta=not whole, whole=whole).collect(event, key, (key,), f"top.{told}.{key}")
         for slot in reading.slots:
             reading.constants.pop(str(slot.path[0]), None)
         reading.usage = numbers(event.get("usage"))
@@ -56,6 +59,13 @@ class Generic(BaseDialect):
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """The error: what such an API says when it stops an answer is not known."""
         return [self.error_frame(_BLOCKED, "content_filter")]
+
+
+def _spoken(value: Any) -> str:
+    """A label or a number as a part of a channel's name; never a text that could be anything."""
+    if isinstance(value, str):
+        return value.replace(".", "_") if _LABEL.fullmatch(value) else "*"
+    return str(value) if type(value) is int else "*"
 
 
 class GenericLines(Generic):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from safeproxy.errors import UpstreamError
+from safeproxy.errors import EventTooLargeError, UpstreamError
 from safeproxy.wire.sse import DEFAULT_LIMIT, Frame
 
 SEPARATOR = b"\x1e"
@@ -115,7 +115,7 @@ class JsonArrayDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise UpstreamError(f"an event of the upstream exceeds {self._limit} bytes")
+            raise EventTooLargeError(f"an event of the upstream exceeds {self._limit} bytes")
 
 
 def encode_element(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ A leaf with an exempt key must look like what such a key carries (one token, not
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, TypeGuard
 
 from safeproxy.events import ChannelKind
@@ -181,10 +182,16 @@ class Leaves:
         return Mode.WHOLE
 
 
-def unknown_keys(value: Any) -> list[Key]:
-    """The keys of objects at and below a value that nobody documents, outermost first."""
+def unknown_keys(value: Any, but: Collection[str] = ()) -> list[Key]:
+    """The keys of objects at and below a value that nobody documents, outermost first.
+
+    What stands under the value's own keys ``but`` is left out.
+    """
     found: list[Key] = []
     layer = [value]
+    if but and isinstance(value, dict):
+        found = [Key(value, key) for key in value if key not in KNOWN_KEYS]
+        layer = [inner for key, inner in value.items() if key not in but]
     while layer:
         below: list[Any] = []
         for holder in layer:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from safeproxy.errors import UpstreamError
+from safeproxy.errors import EventTooLargeError
 from safeproxy.wire.sse import DEFAULT_LIMIT, Frame, SseDecoder
 
 _BOM = b"\xef\xbb\xbf"
@@ -64,7 +64,7 @@ class NdjsonDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise UpstreamError(f"an event of the upstream exceeds {self._limit} bytes")
+            raise EventTooLargeError(f"an event of the upstream exceeds {self._limit} bytes")
 
     def _frame(self, line: bytes) -> Iterable[Frame]:
         data = line.removesuffix(b"\n").removesuffix(b"\r")

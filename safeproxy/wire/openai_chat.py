@@ -7,6 +7,7 @@ llama.cpp's ``__verbose``, OpenRouter's ``reasoning_details``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind
 
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 #: Values that say something of the text beside them, and whether they spell it.
 _PADDING = {"obfuscation": False, "token_ids": True}
 #: Lists of whole things, which later events do not go on with.
@@ -377,7 +379,7 @@ class _Reader:
         for key, value in audio.items():
             if key == "transcript" and isinstance(value, str):
                 self._text(audio, key, name, ChannelKind.AUDIO, (*path, key), index)
-            elif key == "data" and isinstance(value, str):
+            elif key == "data" and isinstance(value, str) and _BASE64.fullmatch(value):
                 slot = Slot(name, name, ChannelKind.AUDIO, Mode.GATED, audio, key, (*path, key), index)
                 self.reading.slots.append(slot)
             else:

@@ -52,10 +52,18 @@ def kind_of_family(family: str) -> ChannelKind:
     return _KINDS.get(family, ChannelKind.OTHER)
 
 
-def read_item(reading: Reading, item: Any, name: str, path: Path) -> None:
+def read_items(reading: Reading, items: list[Any], path: Path) -> None:
+    """All text of a list of items."""
+    for position, item in enumerate(items):
+        name = f"output.{position}"
+        if isinstance(item, dict):
+            read_item(reading, item, name, (*path, position))
+        else:
+            _alone(reading, items, position, name, ChannelKind.OTHER, (*path, position))
+
+
+def read_item(reading: Reading, item: JsonObject, name: str, path: Path) -> None:
     """All text of one item, each standing alone; ``name`` is its channels' beginning."""
-    if not isinstance(item, dict):
-        return
     kind = text_of(item, "type")
     for key, value in item.items():
         place = (*path, key)

@@ -33,6 +33,7 @@ from safeproxy.wire.openai_items import (
     anchor_part,
     kind_of_family,
     read_item,
+    read_items,
     read_part,
     tokens_of_parts,
 )
@@ -99,7 +100,7 @@ class OpenAIResponses(BaseDialect):
             self._part(reading, event, verb)
         else:
             self._said(reading, event, family, verb)
-        reading.keys += unknown_keys({key: value for key, value in event.items() if key not in ("response", "session")})
+        reading.keys += unknown_keys(event, but=("response", "session"))
         self._settle(reading, event, kind)
         return reading
 
@@ -136,13 +137,12 @@ class OpenAIResponses(BaseDialect):
     def _whole_response(self, reading: Reading, response: JsonObject, path: Path) -> None:
         for key, value in response.items():
             if key == "output" and isinstance(value, list):
-                for position, item in enumerate(value):
-                    read_item(reading, item, f"output.{position}", (*path, key, position))
+                read_items(reading, value, (*path, key))
             elif key in _QUOTED:
                 self._quoted(reading, response, key, (*path, key))
-            elif key != "usage":
+            else:
                 Leaves(reading, choice=0, whole=True).collect(response, key, (*path, key), f"response.{key}")
-        reading.keys += unknown_keys({key: value for key, value in response.items() if key not in _QUOTED})
+        reading.keys += unknown_keys(response, but=_QUOTED)
         reading.usage = numbers(response.get("usage"))
         model = response.get("model")
         reading.model = model if isinstance(model, str) else None
@@ -194,7 +194,7 @@ class OpenAIResponses(BaseDialect):
         reading.opened[0] = True
         reading.news = False
         for key, value in event.items():
-            if key == "obfuscation":
+            if key == "obfuscation" and isinstance(value, str) and value.isalnum():
                 reading.padding.append((event, key))
             elif key == "delta" and isinstance(value, str):
                 if family in _SOUND and _BASE64.fullmatch(value):
@@ -211,7 +211,7 @@ class OpenAIResponses(BaseDialect):
             elif key == "logprobs" and isinstance(value, list):
                 if value:
                     reading.tokens.append(Tokens(name, name, kind, 0, event, key))
-            elif key not in _POSITIONS:
+            elif not _is_position(key, value):
                 leaves = Leaves(reading, choice=0, delta=True)
                 leaves.collect(event, key, (key,), f"{name}.{key}", kind)
                 reading.news |= not isinstance(value, (str, dict)) and bool(value)
@@ -223,7 +223,7 @@ class OpenAIResponses(BaseDialect):
         if verb != "added":
             reading.closes.append(name)
         for key, value in event.items():
-            if key in _POSITIONS or is_media(key, value):
+            if _is_position(key, value) or is_media(key, value):
                 continue
             if key == "arguments" and isinstance(value, str) and value:
                 reading.slots.append(Slot(name, name, kind, Mode.JSON, event, key, (key,), 0))
@@ -237,7 +237,7 @@ class OpenAIResponses(BaseDialect):
 
     def _rest(self, reading: Reading, event: JsonObject, known: Path, name: str) -> None:
         for key, value in event.items():
-            if key not in known and key not in _POSITIONS and not is_media(key, value):
+            if key not in known and not _is_position(key, value) and not is_media(key, value):
                 Leaves(reading, choice=0, whole=True).collect(event, key, (key,), f"{name}.{key}")
 
     def read_body(self, body: Any) -> Reading:
@@ -246,8 +246,7 @@ class OpenAIResponses(BaseDialect):
         if not isinstance(body, dict):
             return read_anything(body, "body")
         if text_of(body, "object") == "list" and isinstance(body.get("data"), list):
-            for position, item in enumerate(body["data"]):
-                read_item(reading, item, f"output.{position}", ("data", position))
+            read_items(reading, body["data"], ("data",))
             self._rest(reading, body, ("data",), "body")
             reading.keys = unknown_keys(body)
             return reading
@@ -403,6 +402,11 @@ def _cut_message(message: JsonObject, place: Path, notice: str) -> JsonObject:
         message["content"] = content
     message["status"] = "incomplete"
     return message
+
+
+def _is_position(key: str, value: Any) -> bool:
+    """Whether it says nothing but where the event belongs, and looks like it."""
+    return key in _POSITIONS and is_plain(key, value)
 
 
 def _place(event: JsonObject) -> str:

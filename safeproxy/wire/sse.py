@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from safeproxy.errors import UpstreamError
+from safeproxy.errors import EventTooLargeError
 
 #: One event larger than this is refused unless the caller says otherwise, in bytes.
 DEFAULT_LIMIT = 16 * 2**20
@@ -118,11 +118,11 @@ class SseDecoder:
             self._rest = bytearray(buffer[start:])
         self._searched = max(0, len(self._rest) - _OVERLAP)
         if len(self._rest) > self._limit:
-            raise UpstreamError(f"an event of the upstream exceeds {self._limit} bytes")
+            raise EventTooLargeError(f"an event of the upstream exceeds {self._limit} bytes")
 
     def _bounded(self, frame: Frame) -> Frame:
         if len(frame.raw) > self._limit:
-            raise UpstreamError(f"an event of the upstream exceeds {self._limit} bytes")
+            raise EventTooLargeError(f"an event of the upstream exceeds {self._limit} bytes")
         return frame
 
     def _block(self, block: bytes) -> Frame:

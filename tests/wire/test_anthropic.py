@@ -261,3 +261,37 @@ def test_structured_output_is_asked_for() -> None:
     assert ANTHROPIC.ask({"output_format": {"type": "json_schema"}}).json
     assert not ANTHROPIC.ask({"messages": []}).json
     assert not ANTHROPIC.ask(None).json
+
+
+class TestOddEvents:
+    """What no server should send."""
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {"type": "message_start", "message": {**HEAD, "content": []}, "beside": "ada@example.com"},
+            {
+                "type": "content_block_delta",
+                "x": "ada@example.com",
+                "delta": {"type": "thinking_delta", "thinking": "b"},
+            },
+            {"type": "content_block_start", "index": 0, "content_block": {"type": ["ada@example.com"], "thinking": ""}},
+            {"type": "content_block_start", "index": "ada@example.com", "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_stop", "index": {"ada@example.com": 1}},
+            {"type": "message_delta", "delta": ["ada@example.com"], "usage": "ada@example.com"},
+        ],
+    )
+    def test_it_is_filtered_all_the_same(self, event: dict[str, Any]) -> None:
+        """No exception, and nothing passes because its place is odd."""
+        out, _ = run(ANTHROPIC, [b"data: " + json.dumps(event).encode() + b"\n\n", *end()])
+        assert b"ada@" not in out
+
+    def test_a_text_that_begins_with_its_block_ends_as_a_delta(self) -> None:
+        """The tail's event is named after what it is."""
+        begin = {"type": "text", "text": "Mail ada"}
+        out, _ = run(ANTHROPIC, [START, *block(0, begin, []), *end()])
+        assert events(out)[2] == {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "ada"},
+        }

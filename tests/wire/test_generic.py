@@ -79,3 +79,12 @@ def test_usage_and_model_are_taken_over() -> None:
     """Where they have the common names."""
     _, pipeline = run(Generic(), [sse({"model": "m-1", "usage": {"total_tokens": 3}})])
     assert (pipeline.report.model, pipeline.report.usage) == ("m-1", {"total_tokens": 3})
+
+
+def test_labels_pass_while_text_is_held() -> None:
+    """A client goes by them; what does not look like one is text."""
+    frames = [sse({"event": "on_word", "kind": "bit", "w": piece}) for piece in EMAIL]
+    out, _ = run(Generic(), frames)
+    told = [json.loads(block[6:]) for block in out.split(b"\n\n") if block]
+    assert {(one["event"], one["kind"]) for one in told} == {("on_word", "bit")}
+    assert b"ada" not in run(Generic(), [sse({"event": "ada@example.com"}), sse({"kind": "to ada@example.com"})])[0]
