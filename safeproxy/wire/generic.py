@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from safeproxy.wire.base import BaseDialect, informs, numbers, read_anything
-from safeproxy.wire.dialect import Decoder, JsonObject, Reading
+from safeproxy.wire.dialect import Decoder, JsonObject, Path, Reading
 from safeproxy.wire.leaves import Leaves, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
@@ -55,6 +55,14 @@ class Generic(BaseDialect):
         reading = read_anything(body, "body")
         reading.error = isinstance(body, dict) and bool(body.get("error"))
         return reading
+
+    def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
+        """With the event's labels, by which clients go."""
+        labels = {
+            key: event[key] for key in _LABELS if isinstance(event.get(key), str) and _LABEL.fullmatch(event[key])
+        }
+        made, place = super().text_event(event, path)
+        return {**labels, **made}, place
 
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """The error: what such an API says when it stops an answer is not known."""
