@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from safeproxy.wire.base import BaseDialect, informs, numbers, read_anything
-from safeproxy.wire.dialect import Decoder, JsonObject, Path, Reading
+from safeproxy.wire.dialect import Decoder, JsonObject, Mode, Path, Reading
 from safeproxy.wire.leaves import Leaves, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
@@ -43,6 +43,8 @@ class Generic(BaseDialect):
             label = key in _LABELS and isinstance(value, str) and _LABEL.fullmatch(value) is not None
             whole = reading.error or label
             Leaves(reading, delta=not whole, whole=whole).collect(event, key, (key,), f"top.{told}.{key}")
+        # Labels first: what is in them must be decided before an event of our own repeats them.
+        reading.slots.sort(key=lambda slot: slot.mode is Mode.DELTA)
         for slot in reading.slots:
             reading.constants.pop(str(slot.path[0]), None)
         reading.usage = numbers(event.get("usage"))

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from safeproxy.core.rule import Rule
+from safeproxy.core.ruleset import RuleSet
+from safeproxy.pipeline import Policy
 from safeproxy.wire.generic import Generic, GenericLines
 from tests.wire.chat import DONE, sse
+from tests.wire.chat import EMAIL as EMAIL_RULE
 from tests.wire.talk import run, whole
 
 EMAIL = ("ada", "@exam", "ple.com")
@@ -88,3 +92,11 @@ def test_labels_pass_while_text_is_held() -> None:
     told = [json.loads(block[6:]) for block in out.split(b"\n\n") if block]
     assert {(one["event"], one["kind"]) for one in told} == {("on_word", "bit")}
     assert b"ada" not in run(Generic(), [sse({"event": "ada@example.com"}), sse({"kind": "to ada@example.com"})])[0]
+
+
+def test_a_label_in_which_something_is_found_is_not_repeated() -> None:
+    """Not in the event that brings the tail, either, wherever the label stands."""
+    rules = Policy(RuleSet([Rule(id="name", entity="NAME", words=("qzjx",)), EMAIL_RULE]))
+    out, _ = run(Generic(), [sse({"w": "ada", "kind": "qzjx"})], policy=rules)
+    assert b"qzjx" not in out
+    assert b"ada" in out
