@@ -87,6 +87,7 @@ SCENARIOS = {
     **{f"prob-{what}": Scenario(pieces, logprobs=True) for what, pieces in _TEXTS.items()},
     "cite-clean": Scenario(CLEAN, cited="all is well, as said"),
     "cite-redact": Scenario(REDACT, cited="Mail ada@example.com soon"),
+    "cite-halt": Scenario(HALT, cited="It is forbidden"),
     "tool-pair": Scenario(CALLING, calls=(_letter("nobody"), _letter("ada@example.com"))),
     "tool-pair-clean": Scenario(CALLING, calls=(_letter("nobody"), _letter("somebody"))),
     **{f"json-{what}": Scenario(_letter(to)) for what, to in _ADDRESSES.items()},

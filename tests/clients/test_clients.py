@@ -51,6 +51,7 @@ CLIENTS = (
             Mode("stream", "refusal", _CITED, streamed=True, blocked=_BAD),
             Mode("stream_async", "refusal", _CITED, streamed=True, blocked=_BAD),
             Mode("helper", "refusal", _CITED, streamed=True, blocked=_BAD),
+            Mode("next_turn", "refusal", "think", blocked=_BAD),
         ),
     ),
     Client(
@@ -149,6 +150,7 @@ CLIENTS = (
             Mode("create", "refusal", _CITED, blocked=_BAD),
             Mode("stream", "refusal", _CITED, streamed=True, blocked=_BAD),
             Mode("helper", "refusal", _CITED, streamed=True, blocked=_BAD),
+            Mode("next_turn", "refusal", "think", blocked=_BAD),
         ),
     ),
     Client(
@@ -281,6 +283,7 @@ def test_citations(client: Client, mode: Mode) -> None:
     seen = _seen(client, mode, "cite-redact")
     assert seen.error is None
     assert {seen.text or REDACTED, seen.final or REDACTED} == {REDACTED}
+    assert _seen(client, mode, "cite-halt").verdict == mode.halt("text-halt")
 
 
 @_every("json")

@@ -61,6 +61,9 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     if api is gemini and request.query.get("alt") != "sse":
         variant, kind = "array", "application/json"
     flavour = variant or flavour
+    complaint = api.complaint(ask) if api is anthropic else None
+    if complaint:
+        return web.json_response(complaint, status=400)
     if said.ending == "refused":
         return web.json_response(api.refusal(), status=400, headers={"x-should-retry": "false"})
     if not _streamed(request, ask, api):

@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterator
 
 from tests.clients.apis import TOOL, USAGE, Body, named
-from tests.clients.scenarios import Scenario
+from tests.clients.scenarios import SCENARIOS, Scenario
+
+_SIGNATURE = "c2ln"
+_SIGNED = {("".join(said.reasoning), _SIGNATURE) for said in SCENARIOS.values()}
 
 
 def stream(said: Scenario, ask: Body, flavour: str) -> list[bytes]:
@@ -18,13 +21,23 @@ def whole(said: Scenario, ask: Body, flavour: str) -> Body:
     """A message."""
     content: list[Body] = []
     if said.reasoning:
-        content.append({"type": "thinking", "thinking": "".join(said.reasoning), "signature": "c2ln"})
+        content.append({"type": "thinking", "thinking": "".join(said.reasoning), "signature": _SIGNATURE})
     citations = {"citations": [_citation(said)]} if said.cited else {}
     content.append({"type": "text", "text": "".join(said.text), **citations})
     for number, arguments in enumerate(said.calls, 1):
         call = {"type": "tool_use", "id": f"toolu_{number}", "name": TOOL}
         content.append({**call, "input": json.loads("".join(arguments))})
     return {**_message(ask), "content": content, "stop_reason": _stop(said)}
+
+
+def complaint(ask: Body) -> Body | None:
+    """What the API says to thinking that comes back changed; nothing if it came back as it was."""
+    blocks = [block for turn in ask["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+    for block in blocks:
+        if block["type"] == "thinking" and (block["thinking"], block["signature"]) not in _SIGNED:
+            error = {"type": "invalid_request_error", "message": "thinking blocks cannot be modified"}
+            return {"type": "error", "error": error}
+    return None
 
 
 def refusal() -> Body:
@@ -38,7 +51,7 @@ def _events(said: Scenario, ask: Body) -> Iterator[Body]:
     if said.reasoning:
         yield _start(index, {"type": "thinking", "thinking": "", "signature": ""})
         yield from (_delta(index, {"type": "thinking_delta", "thinking": piece}) for piece in said.reasoning)
-        yield _delta(index, {"type": "signature_delta", "signature": "c2ln"})
+        yield _delta(index, {"type": "signature_delta", "signature": _SIGNATURE})
         yield {"type": "content_block_stop", "index": index}
         index += 1
     yield _start(index, {"type": "text", "text": ""})

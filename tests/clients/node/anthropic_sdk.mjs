@@ -23,6 +23,14 @@ function message(seen, one) {
 }
 
 await run({
+  // What was said, thinking and all, goes back with the next question, as tool use demands.
+  next_turn: async (seen) => {
+    const asked = ask(seen);
+    const first = await client.messages.stream(asked).finalMessage();
+    if (first.stop_reason === "refusal") return message(seen, first);
+    asked.messages.push({ role: "assistant", content: first.content }, { role: "user", content: "And then?" });
+    message(seen, await client.messages.create(asked));
+  },
   create: async (seen) => message(seen, await client.messages.create(ask(seen))),
   stream: async (seen) => {
     for await (const one of await client.messages.create({ ...ask(seen), stream: true })) {

@@ -70,4 +70,14 @@ def helper(seen: Outcome) -> None:
         message(seen, streamed.get_final_message())
 
 
-run({"create": create, "stream": stream, "stream_async": stream_async, "helper": helper})
+def next_turn(seen: Outcome) -> None:
+    """What was said, thinking and all, goes back with the next question, as tool use demands."""
+    asked = ask(seen)
+    first = SYNC.messages.create(**asked)
+    if first.stop_reason == "refusal":
+        return message(seen, first)
+    asked["messages"] += [{"role": "assistant", "content": first.content}, {"role": "user", "content": "And then?"}]
+    return message(seen, SYNC.messages.create(**asked))
+
+
+run({"create": create, "stream": stream, "stream_async": stream_async, "helper": helper, "next_turn": next_turn})
