@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,29 +101,42 @@ class Seen:
 Outcomes = dict[str, Seen]
 
 
+@dataclass(frozen=True)
+class Runs:
+    """What a client's user saw in its three runs, and by scenario how often it asked."""
+
+    direct: Outcomes
+    filtered: Outcomes
+    unfiltered: Outcomes
+    asked_direct: Counter[str]
+    asked_filtered: Counter[str]
+
+
 @cache
-def outcomes(client: Client) -> tuple[Outcomes, Outcomes, Outcomes]:
+def outcomes(client: Client) -> Runs:
     """What it sees directly, through the proxy, and through a proxy whose rules find nothing; all run at once."""
     command = _command(client)
     return asyncio.run(_outcomes(client, command))
 
 
-async def _outcomes(client: Client, command: list[str]) -> tuple[Outcomes, Outcomes, Outcomes]:
+async def _outcomes(client: Client, command: list[str]) -> Runs:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if client.environment == "node":
             command = [*command, _beside_packages(folder, client.script)]
         async with (
-            upstream() as url,
-            proxied(url, folder, RULES) as filtering,
-            proxied(url, folder, IDLE_RULES) as idle,
+            upstream() as straight,
+            upstream() as behind,
+            proxied(behind.url, folder, RULES) as filtering,
+            upstream() as behind_idle,
+            proxied(behind_idle.url, folder, IDLE_RULES) as idle,
         ):
             every = {mode.name: mode.scenarios for mode in client.modes}
             found = {mode.name: mode.with_findings for mode in client.modes}
             direct, filtered, unfiltered = await asyncio.gather(
-                _run(command, url, every), _run(command, filtering, every), _run(command, idle, found)
+                _run(command, straight.url, every), _run(command, filtering, every), _run(command, idle, found)
             )
-    return direct, filtered, unfiltered
+    return Runs(direct, filtered, unfiltered, straight.asked, behind.asked)
 
 
 def _beside_packages(folder: Path, script: str) -> str:

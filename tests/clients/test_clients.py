@@ -199,7 +199,7 @@ def _every(*kinds: str, streamed: bool = False) -> pytest.MarkDecorator:
 
 def _seen(client: Client, mode: Mode, scenario: str) -> Seen:
     """What the client's user sees through the proxy; never anything of what the rules keep back."""
-    seen = outcomes(client)[1][f"{mode.name} {scenario}"]
+    seen = outcomes(client).filtered[f"{mode.name} {scenario}"]
     for secret in SECRETS:
         assert not [one for one in seen.raw if secret in one], f"{secret!r} was seen"
         assert secret not in json.dumps([seen.text, seen.final, seen.reasoning, seen.tools, seen.parsed, seen.whole])
@@ -213,7 +213,7 @@ def _decoded(arguments: Any) -> Any:
 @_every()
 def test_clean(client: Client, mode: Mode) -> None:
     """Where nothing is found, and where the upstream itself refuses, the user sees what is seen without the proxy."""
-    direct, filtered, _ = outcomes(client)
+    direct, filtered = outcomes(client).direct, outcomes(client).filtered
     clean = [f"{mode.name} {name}" for name in mode.scenarios if name.endswith("clean") or name == "refused"]
     for name in clean:
         assert filtered[name] == direct[name], name
@@ -223,7 +223,7 @@ def test_clean(client: Client, mode: Mode) -> None:
 @_every()
 def test_nothing_to_find(client: Client, mode: Mode) -> None:
     """With rules that find nothing, the user sees of every answer what is seen without the proxy."""
-    direct, _, unfiltered = outcomes(client)
+    direct, unfiltered = outcomes(client).direct, outcomes(client).unfiltered
     for name in mode.with_findings:
         assert unfiltered[f"{mode.name} {name}"] == direct[f"{mode.name} {name}"], name
 
@@ -235,13 +235,13 @@ def test_redacted(client: Client, mode: Mode) -> None:
     assert seen.error is None
     assert {seen.text or REDACTED, seen.final or REDACTED} == {REDACTED}
     assert seen.text or seen.final
-    assert seen.finish == outcomes(client)[0][f"{mode.name} text-redact"].finish
+    assert seen.finish == outcomes(client).direct[f"{mode.name} text-redact"].finish
 
 
 @_every("think")
 def test_reasoning_redacted(client: Client, mode: Mode) -> None:
     """Reasoning is redacted too, and the answer after it arrives."""
-    direct = outcomes(client)[0][f"{mode.name} think-redact"]
+    direct = outcomes(client).direct[f"{mode.name} think-redact"]
     seen = _seen(client, mode, "think-redact")
     assert seen.error is None
     assert seen.reasoning == (REDACTED if direct.reasoning else "")
@@ -256,7 +256,7 @@ def test_tool_call_redacted(client: Client, mode: Mode) -> None:
     ((name, arguments),) = seen.tools
     assert name == "send"
     assert _decoded(arguments) == {"to": PLACEHOLDER, "subject": "Hi", "copies": 2}
-    assert seen.finish == outcomes(client)[0][f"{mode.name} tool-redact"].finish
+    assert seen.finish == outcomes(client).direct[f"{mode.name} tool-redact"].finish
 
 
 @_every("tool")
@@ -265,7 +265,7 @@ def test_second_tool_call_redacted(client: Client, mode: Mode) -> None:
     seen = _seen(client, mode, "tool-pair")
     assert seen.error is None
     assert [_decoded(arguments)["to"] for _, arguments in seen.tools] == ["nobody", PLACEHOLDER]
-    assert seen.finish == outcomes(client)[0][f"{mode.name} tool-pair"].finish
+    assert seen.finish == outcomes(client).direct[f"{mode.name} tool-pair"].finish
 
 
 @_every("prob")
@@ -295,7 +295,7 @@ def test_structured_output_redacted(client: Client, mode: Mode) -> None:
     for text in filter(None, (seen.text, seen.final)):
         assert json.loads(text) == letter
     assert seen.parsed in (None, letter)
-    assert (seen.parsed is None) == (outcomes(client)[0][f"{mode.name} json-redact"].parsed is None)
+    assert (seen.parsed is None) == (outcomes(client).direct[f"{mode.name} json-redact"].parsed is None)
 
 
 @_every("text")
@@ -343,7 +343,7 @@ def test_prompt_blocked(client: Client, mode: Mode) -> None:
 @_every(streamed=True)
 def test_cut_off(client: Client, mode: Mode) -> None:
     """An upstream that stops in mid-stream is an error, with clients too that would take it for an end."""
-    seen = outcomes(client)[1][f"{mode.name} cut"]
+    seen = outcomes(client).filtered[f"{mode.name} cut"]
     assert seen.text.strip() == "Some text."
     assert seen.error or str(seen.finish).lower() == "error"
 
@@ -351,8 +351,17 @@ def test_cut_off(client: Client, mode: Mode) -> None:
 @_every(streamed=True)
 def test_upstream_error(client: Client, mode: Mode) -> None:
     """An error that the upstream sends in mid-stream reaches the user as without the proxy."""
-    direct, filtered, _ = outcomes(client)
+    direct, filtered = outcomes(client).direct, outcomes(client).filtered
     assert filtered[f"{mode.name} error"] == direct[f"{mode.name} error"]
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
+def test_asked_once(client: Client) -> None:
+    """Nothing that the proxy does makes a client ask again, and what is blocked is not asked at all."""
+    direct, filtered = outcomes(client).asked_direct, outcomes(client).asked_filtered
+    assert filtered["prompt"] == 0
+    for name in SCENARIOS:
+        assert filtered[name] <= direct[name], name
 
 
 def test_all_scenarios_are_asked_for() -> None:

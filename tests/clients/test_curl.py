@@ -76,8 +76,8 @@ class Curl:
 @pytest.fixture
 async def direct() -> AsyncIterator[Curl]:
     """Curl without the proxy."""
-    async with upstream() as url:
-        yield Curl(url)
+    async with upstream() as played:
+        yield Curl(played.url)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -30,34 +31,48 @@ _PATHS: tuple[tuple[str, ModuleType, str, str], ...] = (
 )
 
 
+class Upstream:
+    """A running upstream; it counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: Counter[str] = Counter()
+        """Requests by scenario."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Play what the model's name says, in the shape of the API that the path says."""
+        if request.method == "OPTIONS":
+            return web.Response(headers={"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "POST"})
+        if request.method == "HEAD" or request.path == "/api/show":
+            return web.json_response({})
+        found = next((rest for path, *rest in _PATHS if re.fullmatch(path, request.path)), None)
+        if found is None or request.method != "POST":
+            return web.json_response({"error": {"message": f"no {request.method} {request.path}"}}, status=404)
+        ask: Body = json.loads(await request.read())
+        variant, name = _chosen(request, ask)
+        self.asked[name] += 1
+        return await _played(request, ask, SCENARIOS[name], variant, *found)
+
+
 @asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    """The address of a running upstream."""
+async def upstream() -> AsyncIterator[Upstream]:
+    """A running upstream."""
+    running = Upstream()
     app = web.Application(client_max_size=2**24)
-    app.router.add_route("*", "/{tail:.*}", _answer)
+    app.router.add_route("*", "/{tail:.*}", running.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    running.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield running
     finally:
         await runner.cleanup()
 
 
-async def _answer(request: web.Request) -> web.StreamResponse:
-    """Play what the model's name says, in the shape of the API that the path says."""
-    if request.method == "OPTIONS":
-        return web.Response(headers={"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "POST"})
-    if request.method == "HEAD" or request.path == "/api/show":
-        return web.json_response({})
-    found = next(
-        ((api, flavour, kind) for path, api, flavour, kind in _PATHS if re.fullmatch(path, request.path)), None
-    )
-    if found is None or request.method != "POST":
-        return web.json_response({"error": {"message": f"no {request.method} {request.path}"}}, status=404)
-    api, flavour, kind = found
-    ask: Body = json.loads(await request.read())
-    said, variant = _chosen(request, ask)
+async def _played(
+    request: web.Request, ask: Body, said: Scenario, variant: str, api: ModuleType, flavour: str, kind: str
+) -> web.StreamResponse:
     if api is gemini and request.query.get("alt") != "sse":
         variant, kind = "array", "application/json"
     flavour = variant or flavour
@@ -76,12 +91,12 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _chosen(request: web.Request, ask: Body) -> tuple[Scenario, str]:
-    """The scenario and, for ``variant.scenario``, the API's variant."""
+def _chosen(request: web.Request, ask: Body) -> tuple[str, str]:
+    """The API's variant, for models named ``variant.scenario``, and the scenario's name."""
     path = re.search(r"(?:models|deployments)/([^/:]+)", request.path)
     model = path.group(1) if path else ask["model"]
     variant, _, name = model.rpartition("/")[2].rpartition(".")
-    return SCENARIOS[name], variant
+    return variant, name
 
 
 def _streamed(request: web.Request, ask: Body, api: ModuleType) -> bool:

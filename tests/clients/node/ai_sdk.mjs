@@ -22,7 +22,7 @@ const PROVIDERS = {
 };
 
 function ask(seen, provider) {
-  const asked = { model: provider(seen.scenario), prompt: seen.prompt, maxRetries: 0, onError: () => {} };
+  const asked = { model: provider(seen.scenario), prompt: seen.prompt, onError: () => {} };
   if (seen.wants("tool")) asked.tools = { [TOOL]: tool({ description: "Send.", inputSchema: jsonSchema(SCHEMA) }) };
   if (seen.wants("json")) asked.output = Output.object({ schema: jsonSchema(SCHEMA) });
   return asked;

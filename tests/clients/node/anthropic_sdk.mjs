@@ -3,7 +3,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { SCHEMA, TOOL, run } from "./outcome.mjs";
 
-const client = new Anthropic({ maxRetries: 0 });
+const client = new Anthropic();
 
 function ask(seen) {
   const asked = { model: seen.scenario, max_tokens: 2000, messages: [{ role: "user", content: seen.prompt }] };

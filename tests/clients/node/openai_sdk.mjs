@@ -3,9 +3,8 @@
 import OpenAI, { AzureOpenAI } from "openai";
 import { BASE, SCHEMA, TOOL, run } from "./outcome.mjs";
 
-const client = new OpenAI({ maxRetries: 0 });
+const client = new OpenAI();
 const azureClient = new AzureOpenAI({
-  maxRetries: 0,
   baseURL: null, // else it takes OPENAI_BASE_URL
   endpoint: BASE,
   apiVersion: "2024-10-21",

@@ -41,14 +41,14 @@ def agent(seen: Outcome, model: Model) -> Agent[Any]:
 
 
 async def whole(seen: Outcome, kind: Any) -> None:
-    async with openai.AsyncOpenAI(max_retries=0) as client:
+    async with openai.AsyncOpenAI() as client:
         asked = agent(seen, kind(seen.scenario, client))
         result = await Runner.run(asked, seen.prompt, max_turns=2, run_config=RunConfig(tracing_disabled=True))
     end(seen, result)
 
 
 async def streamed(seen: Outcome, kind: Any) -> None:
-    async with openai.AsyncOpenAI(max_retries=0) as client:
+    async with openai.AsyncOpenAI() as client:
         asked = agent(seen, kind(seen.scenario, client))
         config = RunConfig(tracing_disabled=True)
         result = Runner.run_streamed(asked, seen.prompt, max_turns=2, run_config=config)

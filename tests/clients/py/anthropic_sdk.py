@@ -7,7 +7,7 @@ from typing import Any
 import anthropic
 from outcome import SCHEMA, TOOL, Outcome, run
 
-SYNC = anthropic.Anthropic(max_retries=0)
+SYNC = anthropic.Anthropic()
 TOOLS: list[Any] = [{"name": TOOL, "input_schema": SCHEMA}]
 
 
@@ -56,7 +56,7 @@ def stream(seen: Outcome) -> None:
 
 
 async def stream_async(seen: Outcome) -> None:
-    async with anthropic.AsyncAnthropic(max_retries=0) as client:
+    async with anthropic.AsyncAnthropic() as client:
         async for one in await client.messages.create(stream=True, **ask(seen)):
             event(seen, one)
 

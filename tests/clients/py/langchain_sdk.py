@@ -26,16 +26,16 @@ def asked(seen: Outcome, model: Any) -> Any:
 
 
 def chat_model(seen: Outcome) -> Any:
-    return asked(seen, ChatOpenAI(model=seen.scenario, max_retries=0, stream_usage=True))
+    return asked(seen, ChatOpenAI(model=seen.scenario, stream_usage=True))
 
 
 def responses_model(seen: Outcome) -> Any:
-    return asked(seen, ChatOpenAI(model=seen.scenario, max_retries=0, use_responses_api=True))
+    return asked(seen, ChatOpenAI(model=seen.scenario, use_responses_api=True))
 
 
 def anthropic_model(seen: Outcome) -> Any:
     thinking: Any = {"type": "enabled", "budget_tokens": 1024} if seen.scenario.startswith("think") else None
-    return asked(seen, ChatAnthropic(model=seen.scenario, max_tokens=2000, max_retries=0, thinking=thinking))
+    return asked(seen, ChatAnthropic(model=seen.scenario, max_tokens=2000, thinking=thinking))
 
 
 def end(seen: Outcome, message: Any) -> None:

@@ -8,8 +8,8 @@ import openai
 from outcome import BASE, SCHEMA, TOOL, Outcome, run
 from pydantic import BaseModel
 
-SYNC = openai.OpenAI(max_retries=0)
-AZURE = openai.AzureOpenAI(max_retries=0, azure_endpoint=BASE, api_version="2024-10-21", api_key="k")
+SYNC = openai.OpenAI()
+AZURE = openai.AzureOpenAI(azure_endpoint=BASE, api_version="2024-10-21", api_key="k")
 TOOLS: list[Any] = [{"type": "function", "function": {"name": TOOL, "strict": True, "parameters": SCHEMA}}]
 FLAT_TOOLS: list[Any] = [{"type": "function", "name": TOOL, "strict": True, "parameters": SCHEMA}]
 
@@ -72,7 +72,7 @@ def chat_stream(seen: Outcome) -> None:
 
 
 async def chat_async(seen: Outcome) -> None:
-    async with openai.AsyncOpenAI(max_retries=0) as client:
+    async with openai.AsyncOpenAI() as client:
         async for one in await client.chat.completions.create(stream=True, **chat_ask(seen)):
             chunk(seen, one)
 
