@@ -1,0 +1,1 @@
+"""Recorded answers of every API, and what must become of them."""
