@@ -206,6 +206,11 @@ def numbers(usage: Any) -> dict[str, int] | None:
     return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
 
 
+def thought_first(message: JsonObject) -> list[str]:
+    """A message's keys with its reasoning before what was said after it: a halt there cuts off the rest."""
+    return sorted(message, key=lambda key: not key.startswith(("reasoning", "thinking")))
+
+
 def text_of(value: Any, key: str) -> str:
     """The string under a key, ``""`` if there is none."""
     found = value.get(key) if isinstance(value, dict) else None

@@ -178,7 +178,8 @@ class Gemini(BaseDialect):
     def refused_prompt(self, message: str) -> tuple[int, bytes]:
         """How the API answers a prompt that it refuses: no error, but no candidates."""
         feedback = {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": message}
-        return 200, compact({"promptFeedback": feedback})
+        usage = {"promptTokenCount": 0, "totalTokenCount": 0}  # some clients do not ask whether there is any
+        return 200, compact({"promptFeedback": feedback, "usageMetadata": usage})
 
     def error_body(self, message: str, *, status: int, code: str) -> bytes:
         """Google's error object, its status in words."""

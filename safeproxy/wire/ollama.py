@@ -23,6 +23,7 @@ from safeproxy.wire.base import (
     read_anything,
     skeleton,
     text_of,
+    thought_first,
 )
 from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
 from safeproxy.wire.leaves import Leaves, entry_index, kind_of, unknown_keys
@@ -139,8 +140,8 @@ class _Reader:
         reading = self.reading
         reading.keys = unknown_keys(event)
         reading.opened[0] = False
-        for key, value in event.items():
-            path: Path = (key,)
+        for key in thought_first(event):
+            value, path = event[key], (key,)
             if key == "message" and isinstance(value, dict):
                 self._message(value)
             elif key in _TEXTS and isinstance(value, str):
@@ -164,8 +165,8 @@ class _Reader:
         return reading
 
     def _message(self, message: JsonObject) -> None:
-        for key, value in message.items():
-            path, name = ("message", key), f"message.{key}"
+        for key in thought_first(message):
+            value, path, name = message[key], ("message", key), f"message.{key}"
             if name in _TEXTS and isinstance(value, str):
                 self._text(message, key, name, path)
             elif key == "tool_calls" and isinstance(value, list):

@@ -25,6 +25,7 @@ from safeproxy.wire.base import (
     read_anything,
     skeleton,
     text_of,
+    thought_first,
 )
 from safeproxy.wire.dialect import (
     Anchor,
@@ -249,8 +250,8 @@ class _Reader:
 
     def _message(self, message: JsonObject, index: int, path: Path) -> None:
         """A delta, or a whole message."""
-        for key, value in message.items():
-            at = (*path, key)
+        for key in thought_first(message):
+            value, at = message[key], (*path, key)
             if isinstance(value, str):
                 self._string(message, key, index, at)
             elif isinstance(value, list):

@@ -116,7 +116,9 @@ class Closing:
             events += self._end_part(index, place, said)
         lists: dict[str, list[Any]] = {}
         for (where, _), part in sorted(known.parts.items(), key=lambda entry: entry[0]):
-            lists.setdefault(where, []).append(part)
+            parts = lists.setdefault(where, [])
+            if part.get("text") or not self._ask.json:  # no client must parse an empty text as JSON
+                parts.append(part)
         known.item = {**known.item, **lists, "status": "incomplete"}
         known.ended = True
         return [*events, {"type": "response.output_item.done", "output_index": index, "item": known.item}]

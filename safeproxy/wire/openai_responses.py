@@ -338,7 +338,8 @@ class OpenAIResponses(BaseDialect):
         cut = place[1] if len(place) > 1 and place[0] == key and isinstance(place[1], int) else 0
         kept = body[key][: cut + 1]
         last = kept.pop() if kept else None
-        if isinstance(last, dict) and last.get("type") == "message" and place[0] == key:
+        # Half of a JSON text would be parsed as a whole one.
+        if isinstance(last, dict) and last.get("type") == "message" and place[0] == key and not ask.json:
             kept.append(_cut_message(last, place, ask.notice))
         body[key] = kept
         if "output" in body:
@@ -397,6 +398,9 @@ def _cut_message(message: JsonObject, place: Path, notice: str) -> JsonObject:
     content = message.get("content")
     if isinstance(content, list) and len(place) > 3 and isinstance(place[3], int):
         content = content[: place[3] + 1]
+        for part in content:  # what spells the text, and what points into it
+            if isinstance(part, dict):
+                part.update({key: [] for key in ("annotations", "logprobs") if key in part})
         if notice and content and isinstance(content[-1], dict) and "text" in content[-1]:
             content[-1]["text"] += notice
         message["content"] = content

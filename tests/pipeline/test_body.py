@@ -60,8 +60,8 @@ def test_every_text_of_a_message_is_filtered() -> None:
     assert new["tool_calls"][1]["custom"]["input"] == "[EMAIL]"
     assert report.usage == {"total_tokens": 3}
     assert [finding.channel for finding in report.take_findings()] == [
-        "choice.0.content",
         "choice.0.reasoning_content",
+        "choice.0.content",
         "choice.0.refusal",
         "choice.0.tool.0.arguments",
         "choice.0.tool.1.input",

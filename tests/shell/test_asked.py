@@ -116,7 +116,10 @@ def test_each_kind_of_stream_has_its_pipeline() -> None:
 def test_a_prompt_is_refused_as_the_api_does() -> None:
     """An error for most; Gemini answers without candidates, in the framing that was asked for."""
     assert asked(CHAT).refused_prompt("No.") is None
-    feedback = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "No."}}
+    feedback = {
+        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "No."},
+        "usageMetadata": {"promptTokenCount": 0, "totalTokenCount": 0},
+    }
     told = [
         asked(f"/v1beta/models/m:{path}").refused_prompt("No.")
         for path in ("generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent")

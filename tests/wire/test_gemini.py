@@ -478,7 +478,10 @@ def test_a_refused_prompt_is_answered_as_the_api_does() -> None:
     status, body = GEMINI.refused_prompt("No.")
     assert (status, json.loads(body)) == (
         200,
-        {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "No."}},
+        {
+            "promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "No."},
+            "usageMetadata": {"promptTokenCount": 0, "totalTokenCount": 0},
+        },
     )
 
 
