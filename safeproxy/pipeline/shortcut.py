@@ -111,6 +111,10 @@ class Shortcuts:
         """The channel has ended."""
         self._templates = [t for t in self._templates if t.owner is not channel]
 
+    def forget_all(self) -> None:
+        """What events mean has changed."""
+        self._templates.clear()
+
     def forget_calls(self) -> None:
         """Calls have been released, or a new one begins, which may look like another."""
         self._templates = [t for t in self._templates if t.pieces is None]

@@ -56,6 +56,7 @@ class StreamPipeline:
         self._choices: dict[int, Choice] = {}
         self._calls = HeldCalls()
         self._block: HeldBlock | None = None
+        self._closed: set[str] = set()  # channels and calls that have ended before their choice did
         self._repeats = Repeats()
         self._texts: dict[str, tuple[str, str]] = {}  # ended channels, original and delivered, if the voice echoes
         self._shortcuts = Shortcuts(self._voice.tick)
@@ -328,9 +329,9 @@ class StreamPipeline:
         """Take out what must not follow a choice's finish: its text, and another finish."""
         reading = step.reading
         ended = {index for index in reading.opened if self._choices[index].finished}
-        if not ended:
+        if not ended and not self._closed:
             return
-        kept, late = parted(reading.slots, lambda slot: slot.choice in ended and slot.mode is not Mode.WHOLE)
+        kept, late = parted(reading.slots, lambda slot: self._is_late(slot, ended))
         once, again = parted(reading.finishes, lambda finish: finish.choice in ended)
         for slot in late:
             slot.holder[slot.key] = ""
@@ -346,6 +347,12 @@ class StreamPipeline:
         if late or again or tokens_late:
             step.changed = step.withheld = True
             reading.slots, reading.finishes, reading.tokens = kept, once, tokens_kept
+
+    def _is_late(self, slot: Slot, ended: set[int]) -> bool:
+        """Whether a text comes after its end: clients would put the two halves of a finding together."""
+        if slot.choice in ended and slot.mode is not Mode.WHOLE:
+            return True
+        return slot.mode is Mode.DELTA and slot.channel in self._closed
 
     # ---- text
 
@@ -467,6 +474,7 @@ class StreamPipeline:
         for home in homes:
             for key in [key for key in home if key == name or key.startswith(name + ".")]:
                 self._close(step, key, home[key])
+                self._closed.add(key)
 
     def _close(self, step: Step, key: str, channel: Channel) -> None:
         """End a channel; its tail goes into the step's event if that carries the channel's text, else before it."""
@@ -644,9 +652,28 @@ class StreamPipeline:
 
     def _hold_block(self, step: Step) -> bytes:
         if self._block is None:
-            self._block = HeldBlock(step.reading.block or "")
+            key = step.reading.block or ""
+            if step.reading.block_begins:
+                self._closed.discard(key)
+            if key in self._closed or self._is_over(step.reading):
+                return self._after_end(step)
+            self._shortcuts.forget_all()
+            self._block = HeldBlock(key)
         self._block.add(step)
         return self._bounded(self._release_block() if step.reading.block_ends else b"")
+
+    def _is_over(self, reading: Reading) -> bool:
+        """Whether a choice that the event belongs to has ended."""
+        choices = {slot.choice for slot in (*reading.pieces, *reading.slots)} | reading.opened.keys()
+        return any(index is not None and self._choices[index].finished for index in choices if index in self._choices)
+
+    def _after_end(self, step: Step) -> bytes:
+        """An event of a call that has ended: it leaves if it says nothing more of it."""
+        if step.reading.pieces or self._is_over(step.reading):
+            self.report.fault("arguments_after_call")
+            self._voice.dropped(step.event)
+            return b""
+        return self._pass(step)
 
     def _bounded(self, out: bytes) -> bytes:
         if self._block is not None and self._block.size > self._policy.max_event_bytes:
@@ -657,6 +684,7 @@ class StreamPipeline:
         """The events of the held call, filtered, and those that waited for them. Raises HaltError."""
         block, self._block = self._block, None
         assert block is not None
+        self._closed.add(block.key)
         block.filter(self._scanner)
         out = [self._sent(step) for step in block.steps]
         for one in block.behind:

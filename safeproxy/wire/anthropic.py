@@ -99,7 +99,7 @@ class Anthropic(BaseDialect):
         reading.opened[0] = True
         if text_of(block, "type") in _CALLS:
             self._calls.add(index)
-            reading.block = f"block.{index}"
+            reading.block, reading.block_begins = f"block.{index}", True
         _block(reading, block, index, ("content_block",), streamed=True)
         _others(reading, event, "content_block", index)
 

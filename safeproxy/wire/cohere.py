@@ -69,7 +69,8 @@ class Cohere(BaseDialect):
     def read(self, event: JsonObject) -> Reading:
         """One event, told by its ``type``."""
         kind, index = text_of(event, "type"), _index(event)
-        reading = Reading(news=kind not in _DELTAS or _says_more(event), keys=unknown_keys(event))
+        says_text = kind in _DELTAS and not (_says_more(event) and kind != "tool-call-delta")
+        reading = Reading(news=not says_text, keys=unknown_keys(event))
         reading.opened[0] = kind == "message-start"
         self._leaves(reading, event, kind, index)
         if kind == "content-start":
@@ -118,6 +119,7 @@ class Cohere(BaseDialect):
             self._calls.add(index)
         if index in self._calls:
             reading.block = f"tool.{index}"
+            reading.block_begins = kind == "tool-call-start"
             reading.block_ends = kind == "tool-call-end"
 
     def _citation(self, reading: Reading, event: JsonObject, kind: str) -> None:

@@ -147,6 +147,8 @@ class Reading:
     """Channels that end before this event: their names, or what their names begin with, up to a dot."""
     block: str | None = None
     """The tool call that the event is a part of, where a call takes several kinds of events: they leave together."""
+    block_begins: bool = False
+    """Whether it is the first of them, where that can be told."""
     block_ends: bool = False
     """Whether it is the last of them."""
     pieces: list[Slot] = field(default_factory=list)

@@ -117,6 +117,7 @@ class Gemini(BaseDialect):
         if _is_piece(event):
             (candidate,) = event["candidates"]
             reading.block = f"candidate.{_index(candidate)}.functionCall"
+            reading.block_begins = "name" in candidate["content"]["parts"][0]["functionCall"]
             reading.block_ends = not candidate["content"]["parts"][0]["functionCall"].get("willContinue")
         settle_pieces(reading)
         return reading

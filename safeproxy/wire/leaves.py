@@ -63,6 +63,12 @@ _OTHER_KNOWN_NAMES = """
     word words year
 """
 
+_FAMILIES = """
+    apply_patch_call_operation_diff code_interpreter_call_code command conversation custom_tool_call_input
+    function_call_arguments mcp_call_arguments output_audio_transcript output_text reasoning_summary_text
+    reasoning_text shell_call_command shell_call_output_content summary summary_text
+"""
+
 #: Keys of strings that are no text, beside those that `_is_exempt_key` tells by their form.
 _EXEMPT = frozenset(_EXEMPT_NAMES.split())
 #: Exempt keys whose values may be long.
@@ -81,7 +87,7 @@ _APPENDED = frozenset(_APPENDED_NAMES.split())
 #: Keys found in answers and requests of OpenAI-compatible APIs. They are no text, and may be named in records.
 KNOWN_KEYS = frozenset(_KNOWN_NAMES.split() + _OTHER_KNOWN_NAMES.split())
 #: What the dialects call things themselves.
-_OWN_PARTS = frozenset({"choice", "tool", "beside", "other", "body", "request", "top"})
+_OWN_PARTS = frozenset(_FAMILIES.split()) | frozenset({"choice", "tool", "beside", "other", "body", "request", "top"})
 
 
 def is_exempt(key: str | int, value: str) -> bool:

@@ -318,6 +318,8 @@ class _Reader:
             at = (*path, position)
             if isinstance(part, dict) and isinstance(part.get("text"), str) and part.keys() <= {"type", "text"}:
                 self._text(part, "text", channel, ChannelKind.REASONING, (*at, "text"), index)
+                if "type" in part:
+                    leaves.collect(part, "type", (*at, "type"), f"{channel}.other", ChannelKind.REASONING)
             else:
                 leaves.collect(parts, position, at, f"{channel}.other", ChannelKind.REASONING)
 

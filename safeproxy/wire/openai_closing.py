@@ -117,8 +117,14 @@ class Closing:
         lists: dict[str, list[Any]] = {}
         for (where, _), part in sorted(known.parts.items(), key=lambda entry: entry[0]):
             parts = lists.setdefault(where, [])
-            if part.get("text") or not self._ask.json:  # no client must parse an empty text as JSON
+            empty = part.get("type") == "output_text" and not part.get("text")
+            if not (empty and self._ask.json):  # no client must parse an empty text as JSON
                 parts.append(part)
+        code = said(f"output.{index}.code_interpreter_call_code")
+        if code:
+            head = {"item_id": known.item.get("id"), "output_index": index}
+            events.append({"type": "response.code_interpreter_call_code.done", **head, "code": code})
+            known.item = {**known.item, "code": code}
         known.item = {**known.item, **lists, "status": "incomplete"}
         known.ended = True
         return [*events, {"type": "response.output_item.done", "output_index": index, "item": known.item}]

@@ -25,7 +25,7 @@ from safeproxy.wire.base import (
     text_of,
 )
 from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
-from safeproxy.wire.leaves import Leaves, is_index, is_media, unknown_keys
+from safeproxy.wire.leaves import Leaves, is_index, is_media, spoken_name, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.openai_closing import Closing
 from safeproxy.wire.openai_items import (
@@ -120,6 +120,7 @@ class OpenAIResponses(BaseDialect):
         index = event.get("output_index")
         if is_index(index) and index in self._calls:
             reading.block = f"output.{index}"
+            reading.block_begins = kind == "response.output_item.added"
             reading.block_ends = kind == "response.output_item.done"
         settle_pieces(reading)
         if any(slot.mode is Mode.DELTA for slot in reading.slots):
@@ -142,7 +143,7 @@ class OpenAIResponses(BaseDialect):
                 self._quoted(reading, response, key, (*path, key))
             else:
                 Leaves(reading, choice=0, whole=True).collect(response, key, (*path, key), f"response.{key}")
-        reading.keys += unknown_keys(response, but=_QUOTED)
+        reading.keys += [key for key in unknown_keys(response) if key.key not in self._ask.quoted]
         reading.usage = numbers(response.get("usage"))
         model = response.get("model")
         reading.model = model if isinstance(model, str) else None
@@ -190,6 +191,8 @@ class OpenAIResponses(BaseDialect):
 
     def _delta(self, reading: Reading, event: JsonObject, family: str) -> None:
         name = f"{_place(event)}.{family}"
+        if family.startswith("conversation."):  # beside the responses, where nothing else tells one from another
+            name = f"conversation.{family}.{event.get('item_id')}"
         kind = kind_of_family(family)
         reading.opened[0] = True
         reading.news = False
@@ -201,16 +204,16 @@ class OpenAIResponses(BaseDialect):
                     # What it says its transcript says: it leaves after that, and not if that was changed.
                     transcript = f"{_place(event)}.{_SOUND[family]}"
                     reading.slots.append(
-                        Slot(transcript, transcript, ChannelKind.AUDIO, Mode.GATED, event, key, (key,), 0)
+                        Slot(transcript, spoken_name(transcript), ChannelKind.AUDIO, Mode.GATED, event, key, (key,), 0)
                     )
                 elif value:
                     mode = Mode.JSON if family in _JSON_FAMILIES else Mode.DELTA
                     (reading.pieces if mode is Mode.JSON else reading.slots).append(
-                        Slot(name, name, kind, mode, event, key, (key,), 0)
+                        Slot(name, spoken_name(name), kind, mode, event, key, (key,), 0)
                     )
             elif key == "logprobs" and isinstance(value, list):
                 if value:
-                    reading.tokens.append(Tokens(name, name, kind, 0, event, key))
+                    reading.tokens.append(Tokens(name, spoken_name(name), kind, 0, event, key))
             elif not _is_position(key, value):
                 leaves = Leaves(reading, choice=0, delta=True)
                 leaves.collect(event, key, (key,), f"{name}.{key}", kind)
@@ -219,6 +222,8 @@ class OpenAIResponses(BaseDialect):
     def _whole(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
         """A text said whole: for the first time (``added``), or again (``done``)."""
         name = f"{_place(event)}.{family}"
+        if family.startswith("conversation."):
+            name = f"conversation.{family}.{event.get('item_id')}"
         kind = kind_of_family(family)
         if verb != "added":
             reading.closes.append(name)
@@ -226,12 +231,12 @@ class OpenAIResponses(BaseDialect):
             if _is_position(key, value) or is_media(key, value):
                 continue
             if key == "arguments" and isinstance(value, str) and value:
-                reading.slots.append(Slot(name, name, kind, Mode.JSON, event, key, (key,), 0))
+                reading.slots.append(Slot(name, spoken_name(name), kind, Mode.JSON, event, key, (key,), 0))
             elif key == "logprobs":
                 anchor_part(reading, event, _place(event))
                 Leaves(reading, choice=0, whole=True).collect(event, key, (key,), f"{name}.{key}")
             elif verb == "added" and isinstance(value, str) and value:
-                reading.slots.append(Slot(name, name, kind, Mode.DELTA, event, key, (key,), 0))
+                reading.slots.append(Slot(name, spoken_name(name), kind, Mode.DELTA, event, key, (key,), 0))
             else:
                 Leaves(reading, choice=0, whole=True).collect(event, key, (key,), name, kind)
 
@@ -435,6 +440,7 @@ def _gather(value: Any, into: set[str]) -> None:
         if isinstance(one, str):
             into.add(one)
         elif isinstance(one, dict):
+            into.update(one)
             layer += one.values()
         elif isinstance(one, list):
             layer += one

@@ -295,3 +295,17 @@ class TestOddEvents:
             "index": 0,
             "delta": {"type": "text_delta", "text": "ada"},
         }
+
+    def test_text_after_its_blocks_end_is_left_out(self) -> None:
+        """A client would put the halves together."""
+        late = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": "@example.com"})
+        out, pipeline = run(ANTHROPIC, [START, *text(0, "ada"), late, *end()])
+        assert deltas(out, "text") == "ada"
+        assert pipeline.report.faults == ["text_after_finish"]
+
+    def test_pieces_after_their_calls_end_are_left_out(self) -> None:
+        """Nor may a call go on after the message has ended."""
+        late = tool(0, '"@example.com"}')[1]
+        out, pipeline = run(ANTHROPIC, [START, *tool(0, '{"to": "ada"}'), late, *end("tool_use"), *tool(1, "{}")])
+        assert deltas(out, "partial_json") == '{"to": "ada"}'
+        assert pipeline.report.faults == ["arguments_after_call"]

@@ -394,3 +394,22 @@ def test_odd_events_are_filtered_all_the_same(event: Event) -> None:
     script.frames.append(b"data: " + json.dumps(event).encode() + b"\n\n")
     out, _ = run(RESPONSES, [*script.frames, *Script(numbered=False).end()[1:]])
     assert b"ada@" not in out
+
+
+def test_a_call_does_not_go_on_after_the_response() -> None:
+    """Its first half leaves with the end, as it is; the second never does."""
+    frames = Script(numbered=False).call('{"to": "ada', '@example.com"}').frames
+    end = Script(numbered=False).end()[1]
+    out, pipeline = run(RESPONSES, [*frames[:3], end, *frames[3:]])
+    assert spelled(out, "function_call_arguments") == '{"to": "ada'
+    assert types(out)[-1] == "response.completed"
+    assert pipeline.report.faults == ["arguments_after_call"]
+
+
+def test_words_of_a_stored_prompts_keys_are_filtered() -> None:
+    """The request did not have them."""
+    script = Script()
+    script.say("response.in_progress", response=script.response("in_progress", metadata={"ada@example.com": "1"}))
+    assert b"ada@" not in run(RESPONSES, script.message("x").end())[0]
+    ask = RESPONSES.ask({"metadata": {"ada@example.com": "1"}})
+    assert b"ada@" in run(RESPONSES, script.frames, ask=ask)[0]
