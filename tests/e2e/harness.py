@@ -19,6 +19,8 @@ from safeproxy.shell.serve import running
 from safeproxy.shell.settings import Settings
 
 CHAT = "/v1/chat/completions"
+#: Our own path for the same as lines.
+LINES_PATH = "/api/v1/chat/stream"
 SSE = "text/event-stream"
 #: No test may last longer, in seconds.
 LIMIT = 30.0
