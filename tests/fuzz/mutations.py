@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from safeproxy.bench.apis import Place, texts
+from safeproxy.bench.apis import Place, Voice, is_finish, texts
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Action
 from safeproxy.pipeline import Policy, StreamPipeline
+from safeproxy.pipeline.shortcut import Shortcuts
 from safeproxy.wire.dialect import Ask, Dialect
+from safeproxy.wire.leaves import is_exempt
 
 MAIL = "qzjxkv@vwkqzj.qzx"
 STOP = "sk-qzjxkvwq"
@@ -222,16 +224,11 @@ def frames_of(dialect: Dialect, events: Sequence[Any], random_: Random, *, named
     return frames
 
 
-class NoShortcuts:
+class NoShortcuts(Shortcuts):
     """Takes the place of the pipeline's shortcuts: with and without them it must say the same."""
 
-    def find(self, data: bytes) -> None:
+    def find(self, frame: bytes) -> None:
         """Nothing is ever found."""
-
-    def learn(self, *args: Any, **more: Any) -> None:
-        """Nothing is kept."""
-
-    learn_call = forget = forget_calls = learn
 
 
 def run(
@@ -244,7 +241,7 @@ def run(
     again = StreamPipeline(dialect, policy, ask)
     assert again.feed(b"".join(frames)) + again.finish() == out, "the cutting makes a difference"
     slow = StreamPipeline(dialect, policy, ask)
-    slow._shortcuts = NoShortcuts()  # type: ignore[assignment]
+    slow._shortcuts = NoShortcuts()
     same = b"".join(map(slow.feed, frames)) + slow.finish()
     assert told(dialect, same, deltas) == told(dialect, out, deltas), "shortcuts make a difference"
     writer = dialect.writer()
@@ -268,7 +265,7 @@ def parsed(dialect: Dialect, out: bytes) -> list[Any]:
         assert not out or out.endswith(b"\n")
         lines = out.split(b"\n")[:-1]
         assert all(line.strip() for line in lines), "a blank line"
-        return [_object(line) for line in lines]
+        return [_object(line) for line in lines if not dialect.is_end(line)]
     assert not out or out.endswith((b"\n\n", b"\r\n\r\n"))
     events = []
     for block in out.replace(b"\r\n", b"\n").split(b"\n\n"):
@@ -339,3 +336,61 @@ def joined(events: Sequence[Any]) -> Iterator[str]:
             elif isinstance(value, list):
                 layer += [((*path, at), inner) for at, inner in enumerate(value)]
     return iter(texts.values())
+
+
+def exposed(events: Sequence[Any]) -> bool:
+    """Whether a piece of a secret stands where no text is looked for, as an id may."""
+    return any(
+        isinstance(holder[key], str) and is_exempt(key, holder[key]) and any(piece in holder[key] for piece in PIECES)
+        for holder, key in all_places(events)
+    )
+
+
+def says(voice: Voice, event: Any) -> bool:
+    """Whether the event is a delta of the voice's channel."""
+    if not isinstance(event, dict):
+        return False
+    place = voice.deltas.get(str(event.get("type", "")), voice.deltas.get("", ()))
+    return any(texts(event, place)) if place else False
+
+
+def ends(event: Any) -> bool:
+    """Whether the event ends an answer, or a text in it, in whatever API."""
+    if not isinstance(event, dict):
+        return False
+    kind = str(event.get("type", ""))
+    last = event.get("done") is True or event.get("stop") is True
+    return last or is_finish(event) or kind.endswith((".done", "stop", "end", "error"))
+
+
+def ended(dialect: Dialect, events: Sequence[Any], out: bytes) -> bool:
+    """Whether an answer has the API's own end, or says that it failed."""
+    refused = bool(events) and "promptFeedback" in events[-1]
+    return not dialect.ends_itself or refused or out.endswith(b"data: [DONE]\n\n") or any(map(ends, events))
+
+
+def around(
+    voice: Voice, pieces: Sequence[str], random_: Random, times: int, others: Sequence[Any], *, apart: bool = False
+) -> list[Any]:
+    """The events of the pieces, with all but those that say them changed so many times.
+
+    Between the pieces nothing ends: what comes after an end is no part of a text. ``apart`` says that nothing stands
+    between them at all.
+    """
+    events = [(event, says(voice, event)) for event in voice.events(pieces)]
+    for _ in range(times):
+        plain = [at for at, (_, text) in enumerate(events) if not text]
+        strange: list[Any] = [random_.choice(others)] if others else []
+        if plain and random_.randrange(3):
+            at = random_.choice(plain)
+            strange = mutate([events[at][0]], random_, 1, others)
+            if random_.randrange(2):
+                del events[at]
+        for event in strange:
+            said = [at for at, (_, text) in enumerate(events) if text]
+            first, last = (said[0], said[-1]) if said else (0, -1)
+            places = [*range(first + 1), *range(last + 1, len(events) + 1)] if apart else list(range(len(events) + 1))
+            if ends(event):
+                places = [place for place in places if place > last]
+            events.insert(random_.choice(places), (copy.deepcopy(event), False))
+    return [event for event, _ in events]
