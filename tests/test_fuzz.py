@@ -17,9 +17,11 @@ from safeproxy.errors import ClientError
 from safeproxy.pipeline import BodyPipeline, Policy, StreamPipeline
 from safeproxy.pipeline.lines import LinesPipeline
 from safeproxy.pipeline.prompt import filter_prompt
+from safeproxy.pipeline.reframed import Reframed
 from safeproxy.pipeline.sockets import SocketPipeline
 from safeproxy.wire import registry
 from safeproxy.wire.dialect import Ask, Dialect
+from safeproxy.wire.ndjson import SseToNdjson
 from tests.fuzz.mutations import (
     MAIL,
     POLICY,
@@ -165,7 +167,18 @@ def test_any_bytes_may_be_asked(dialect: Dialect, data: bytes) -> None:
     except ClientError:
         return
     dialect.ask(json.loads(verdict.body))
+    dialect.restore(json.loads(verdict.body), lambda sealed: '["a", "b"]')
     assert MAIL not in json.dumps(json.loads(verdict.body)) or exposed([json.loads(verdict.body)])
+
+
+@given(data=BYTES, lengths=CUTS)
+def test_any_bytes_give_lines_for_browsers(data: bytes, lengths: list[int]) -> None:
+    """A stream of events that is put into lines is lines of JSON, whatever came."""
+    lines = SseToNdjson()
+    pipeline = Reframed(StreamPipeline(registry.CHAT, POLICY), lambda frames, last: lines.feed(frames))
+    out = b"".join(map(pipeline.feed, cut(data, lengths))) + pipeline.finish()
+    assert pipeline.done
+    parsed(registry.GENERIC_LINES, out)
 
 
 @given(data=BYTES | BYTES.map(lambda data: data + b"\n"), lengths=CUTS)
@@ -311,7 +324,9 @@ def test_no_secret_leaves_a_socket(dialect: Dialect, random_: Random, times: int
 @given(dialect=BY_DIALECT, random_=RANDOM, times=st.integers(0, 4))
 def test_no_secret_passes_in_a_mutated_prompt(dialect: Dialect, random_: Random, times: int) -> None:
     """A request gone wrong goes upstream without the secret, or not at all."""
-    asked = [{"model": "m", "messages": [{"role": "user", "content": "hi"}], "input": "x", "contents": [{"parts": []}]}]
+    thought = {"type": "thinking", "thinking": "a", "signature": "safeproxy1.x"}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [thought]}]
+    asked = [{"model": "m", "messages": messages, "input": "x", "contents": [{"parts": []}], "text": {"format": {}}}]
     requests = mutate(asked, random_, times, SAMPLES[::5])
     plant_whole(requests, random_, MAIL)
     if exposed(requests):
@@ -319,6 +334,8 @@ def test_no_secret_passes_in_a_mutated_prompt(dialect: Dialect, random_: Random,
     for request in requests:
         try:
             verdict = filter_prompt(dialect, ASKING, json.dumps(request).encode())
+            dialect.ask(request)
+            dialect.restore(request, lambda sealed: '["a", "b"]')
         except ClientError:
             continue
         assert MAIL not in "\n".join(joined([json.loads(verdict.body)])) + verdict.body.decode()
