@@ -1,11 +1,12 @@
-"""A tool call that several kinds of events make up (its beginning, pieces, the whole again, its end).
+"""Tool calls that several kinds of events make up (a beginning, pieces, the whole again, an end).
 
-All of them are held until the last is there, and what comes after them waits behind them: clients want the parts of
-an answer in order.
+All events of such a call are held until the last is there, and what comes after them waits in line behind them:
+clients want the parts of an answer in order.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from safeproxy.pipeline.step import Step
@@ -26,25 +27,19 @@ class Waiting:
 
 @dataclass(slots=True)
 class HeldBlock:
-    """The events of one call. ``size`` is their bytes, and those of what waits behind them."""
+    """The events of one call; ``ended`` says that the last is among them."""
 
     key: str
     steps: list[Step] = field(default_factory=list)
-    behind: list[Waiting] = field(default_factory=list)
-    size: int = 0
+    ended: bool = False
     _texts: dict[str, list[tuple[Step, Slot]]] = field(default_factory=dict)
 
     def add(self, step: Step) -> None:
         """Take another event of the call."""
         self.steps.append(step)
-        self.size += len(step.frame.raw)
+        self.ended |= step.reading.block_ends
         for slot in step.reading.pieces:
             self._texts.setdefault(slot.channel, []).append((step, slot))
-
-    def wait(self, event: JsonObject, frame: Frame, *, verbatim: bool) -> None:
-        """Let an event of something else wait."""
-        self.behind.append(Waiting(event, frame, verbatim))
-        self.size += len(frame.raw)
 
     def filter(self, scanner: Scanner) -> None:
         """Filter the call's texts, each as a whole. Raises HaltError, after which nothing of the call may leave."""
@@ -57,6 +52,61 @@ class HeldBlock:
                 if verdict.halted:
                     raise HaltError
                 step.changed |= slot.holder[slot.key] != before
+
+
+class Line:
+    """The calls that are held, oldest first, and between and behind them the events that wait.
+
+    ``size`` is the bytes of their frames, ``begun`` how many calls there have been. The first in line is always a call
+    that has not ended: what stands before it has left.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.begun = 0
+        self._line: deque[HeldBlock | Waiting] = deque()
+        self._open: dict[str, HeldBlock] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything is held."""
+        return bool(self._line)
+
+    def find(self, key: str | None) -> HeldBlock | None:
+        """The held call of that name, if it has not ended."""
+        return None if key is None else self._open.get(key)
+
+    def begin(self, key: str) -> HeldBlock:
+        """A call begins."""
+        block = self._open[key] = HeldBlock(key)
+        self._line.append(block)
+        self.begun += 1
+        return block
+
+    def add(self, block: HeldBlock, step: Step) -> None:
+        """Take an event of a held call."""
+        block.add(step)
+        self.size += len(step.frame.raw)
+        if block.ended:
+            del self._open[block.key]
+
+    def wait(self, event: JsonObject, frame: Frame, *, verbatim: bool) -> None:
+        """Let an event of something else wait."""
+        self._line.append(Waiting(event, frame, verbatim))
+        self.size += len(frame.raw)
+
+    def next(self, *, force: bool = False) -> HeldBlock | Waiting | None:
+        """Take out the first in line if its turn has come; with ``force`` a call that has not ended, too."""
+        if not self._line:
+            return None
+        first = self._line[0]
+        if isinstance(first, HeldBlock) and not first.ended:
+            if not force:
+                return None
+            del self._open[first.key]
+        self._line.popleft()
+        frames = [first.frame] if isinstance(first, Waiting) else [step.frame for step in first.steps]
+        self.size -= sum(len(frame.raw) for frame in frames)
+        return first
 
 
 def _filter_text(pieces: list[tuple[Step, Slot]], scanner: Scanner) -> None:

@@ -42,6 +42,7 @@ class BodyPipeline:
         # Originals and edits by channel: what repeats a channel's text is compared with them.
         self._texts: dict[str, str] = {}
         self._edits: dict[str, list[tuple[int, int]]] = {}
+        self._touched: set[int] = set()  # objects of which a text was changed
 
     def run(self, body: bytes, status: int) -> tuple[int, bytes]:
         """The status and body to answer with.
@@ -85,6 +86,7 @@ class BodyPipeline:
             at, why = halted
             if status >= 400 or reading.error:
                 return self._blocked(status, why)
+            self._companions(reading)
             ask = dataclasses.replace(self._ask, notice="") if self._ask.json else self._ask
             if not self._dialect.halt_body(value, reading.slots, at, ask):
                 return self._blocked(status, why)
@@ -127,8 +129,11 @@ class BodyPipeline:
         verdict = self._scanner.place(slot, json_content=self._ask.json)
         if isinstance(before, str):
             edited = slot.holder[slot.key] != before
-            # Where the edits of JSON lie is not told: then nothing of it counts as unchanged.
-            self._note(slot.channel, before, verdict.edits or ((0, len(before)),) if edited else ())
+            # Where the edits of JSON lie is not told, nor what a halt cuts off: then nothing of it counts as unchanged.
+            known = verdict.edits and not verdict.halted
+            self._note(slot.channel, before, verdict.edits if known else ((0, len(before)),) if edited else ())
+        if slot.holder[slot.key] != before:
+            self._touched.add(id(slot.holder))
         return verdict.halted
 
     def _part(self, slot: Slot, *, ends: bool) -> bool:
@@ -173,7 +178,8 @@ class BodyPipeline:
                 slot.holder[slot.key] = ""
                 self._changed = True
         for anchor in reading.anchors:
-            if self._edits.get(anchor.channel) and anchor.holder[anchor.key]:
+            void = self._edits.get(anchor.channel) or id(anchor.holder) in self._touched
+            if void and anchor.holder[anchor.key]:
                 anchor.holder[anchor.key] = []
                 self._changed = True
         for seal in reading.seals:
@@ -193,7 +199,8 @@ class BodyPipeline:
         queue.add(entries, 0, self._texts.get(tokens.channel, ""))
         queue.finish()
         queue.drop(self._edits.get(tokens.channel, ()))
-        kept = queue.take(sys.maxsize)
+        # A channel that was not read stands behind a halt, or has no text at all.
+        kept = queue.take(sys.maxsize) if tokens.channel in self._texts else []
         if kept != entries:
             put_tokens(tokens, kept)
             self._changed = True

@@ -12,7 +12,7 @@ import dataclasses
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
 from safeproxy.pipeline.answer import Answer
-from safeproxy.pipeline.blocks import HeldBlock
+from safeproxy.pipeline.blocks import HeldBlock, Line, Waiting
 from safeproxy.pipeline.calls import HeldCall, HeldCalls, Taken
 from safeproxy.pipeline.channel import Channel
 from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
@@ -45,7 +45,7 @@ class Events:
         self._policy = policy
         self._answer = Answer(policy, report, self._scanner, json_content=ask.json, keep=self._voice.echoes)
         self._calls = HeldCalls()
-        self._block: HeldBlock | None = None
+        self._line = Line()
         self._latest: JsonObject = {}
         self._constants: JsonObject = {}
         if self._voice.echoes:
@@ -59,7 +59,7 @@ class Events:
     @property
     def in_order(self) -> bool:
         """Whether events may be taken as they come: none has to wait behind a call."""
-        return self._block is None
+        return not self._line
 
     def split(self, event: JsonObject) -> list[JsonObject]:
         """The event as one or more that each carry one call's piece or none."""
@@ -110,28 +110,37 @@ class Events:
     def part(self, event: JsonObject, frame: Frame, verbatim: bool) -> bytes:
         """Take an event; give what may be sent. ``verbatim`` says that the frame's bytes may be, if nothing changes."""
         step = Step(event, self._voice.read(event), frame, verbatim)
-        if self._block is not None and self._must_wait(step.reading):
-            self._block.wait(event, frame, verbatim=verbatim)
+        if self._line and self._must_wait(step.reading):
+            self._line.wait(event, frame, verbatim=verbatim)
             return self._bounded(b"")
+        return self._guarded(step)
+
+    def _guarded(self, step: Step) -> bytes:
+        """Take an event whose turn it is; end the answer if anything in it says so."""
         try:
-            if not self._answer.admit(step.reading, self._calls.count()):
-                return self.fail("too_many_texts")
-            if step.reading.keys and rename_keys(step.reading.keys, self._scanner):
-                step.changed = True
-                step.reading = self._voice.read(event)
-            self.report.note(step.reading)
-            self._latest = event
-            if step.reading.call is not None:
-                return self._hold(step)
-            if step.reading.block is not None:
-                return self._hold_block(step)
-            if self._block is not None and step.reading.finishes:
-                return self._release_block() + self._after_block(event, frame, verbatim and not step.changed)
-            return self._pass(step)
+            return self._take(step)
         except HaltError:
             return self.halt("content_filter", step)
         except DetectorError:
             return self.halt("detector_error", step)
+
+    def _take(self, step: Step) -> bytes:
+        if not self._answer.admit(step.reading, self._calls.count() + self._line.begun):
+            return self.fail("too_many_texts")
+        if step.reading.keys and rename_keys(step.reading.keys, self._scanner):
+            step.changed = True
+            step.reading = self._voice.read(step.event)
+        self.report.note(step.reading)
+        self._latest = step.event
+        if step.reading.call is not None:
+            return self._hold(step)
+        if step.reading.block is not None:
+            return self._hold_block(step)
+        if self._line and step.reading.finishes:
+            # Held calls leave as they are; what this event closes and ends comes after them.
+            step.before.append(self._advance(force=True))
+            return step.before[0] if self.done else self._pass(step)
+        return self._pass(step)
 
     # ---- an event that is no piece of a call
 
@@ -245,7 +254,9 @@ class Events:
             verdict = self._scanner.place(slot, json_content=self._ask.json)
             if verdict.halted:
                 raise HaltError
-            step.changed |= slot.holder[slot.key] != before
+            if slot.holder[slot.key] != before:
+                step.changed = True
+                step.touched.add(id(slot.holder))
             step.found |= verdict.found
 
     def _delta(self, step: Step, slot: Slot) -> None:
@@ -378,9 +389,8 @@ class Events:
                 for key, channel in self._answer.of_choice(index):
                     self._close(step, key, channel)
                 for call in self._calls.all(index) if with_calls else ():
-                    step.before.append(self._release_call(call))
-            if self._block is not None and with_calls:
-                step.before.append(self._release_block())
+                    if call.is_complete():  # half a call is a wrong call
+                        step.before.append(self._release_call(call))
             for key, channel in self._answer.of_choice(None):
                 self._close(step, key, channel)
         except HaltError:
@@ -485,22 +495,24 @@ class Events:
     # ---- calls that several kinds of events make up
 
     def _must_wait(self, reading: Reading) -> bool:
-        """Whether an event may not overtake the call that is held."""
-        assert self._block is not None
+        """Whether an event may not overtake the calls that are held, and is no part of one."""
         free = reading.unordered or reading.error or reading.finishes
-        return reading.block != self._block.key and not free
+        return not free and not reading.block_begins and self._line.find(reading.block) is None
 
     def _hold_block(self, step: Step) -> bytes:
-        if self._block is None:
-            key = step.reading.block or ""
+        key = step.reading.block or ""
+        block = self._line.find(key)
+        if block is None:
             if step.reading.block_begins:
                 self._answer.begin(key)
             if self._answer.has_ended(key) or self._answer.is_over(step.reading):
                 return self._after_end(step)
             self._shortcuts.forget_all()
-            self._block = HeldBlock(key)
-        self._block.add(step)
-        return self._bounded(self._release_block() if step.reading.block_ends else b"")
+            block = self._line.begin(key)
+        self._line.add(block, step)
+        if block.ended:
+            self._answer.end(key)
+        return self._bounded(self._advance())
 
     def _after_end(self, step: Step) -> bytes:
         """An event of a call that has ended: it leaves if it says nothing more of it."""
@@ -511,25 +523,32 @@ class Events:
         return self._pass(step)
 
     def _bounded(self, out: bytes) -> bytes:
-        if self._block is not None and self._block.size > self._policy.max_event_bytes:
-            return out + self.fail("call_too_large")
-        return out
+        return out + self.fail("call_too_large") if self._line.size > self._policy.max_event_bytes else out
 
-    def _release_block(self) -> bytes:
-        """The events of the held call, filtered, and those that waited for them. Raises HaltError."""
-        block, self._block = self._block, None
-        assert block is not None
-        self._answer.end(block.key)
-        block.filter(self._scanner)
-        out = [self._sent(step) for step in block.steps]
-        for one in block.behind:
-            if self.done:
+    def _advance(self, *, force: bool = False) -> bytes:
+        """What may leave of the line now; with ``force`` all of it."""
+        out: list[bytes] = []
+        while not self.done:
+            first = self._line.next(force=force)
+            if first is None:
                 break
-            out.append(self.part(one.event, one.frame, one.verbatim))
+            if isinstance(first, Waiting):
+                step = Step(first.event, self._voice.read(first.event), first.frame, first.verbatim)
+                out.append(self._guarded(step))
+            else:
+                out.append(self._released(first))
         return b"".join(out)
 
-    def _after_block(self, event: JsonObject, frame: Frame, verbatim: bool) -> bytes:
-        return b"" if self.done else self.part(event, frame, verbatim)
+    def _released(self, block: HeldBlock) -> bytes:
+        """The events of a held call, filtered."""
+        self._answer.end(block.key)
+        try:
+            block.filter(self._scanner)
+        except HaltError:
+            return self.halt("content_filter")
+        except DetectorError:
+            return self.halt("detector_error")
+        return b"".join([self._sent(step) for step in block.steps])
 
     # ---- small things
 
@@ -545,7 +564,10 @@ class Events:
 
     def _drop_anchors(self, step: Step) -> None:
         for anchor in step.reading.anchors:
-            if self._answer.is_edited(anchor.channel) and anchor.holder[anchor.key]:
+            void = self._answer.is_edited(anchor.channel) or id(anchor.holder) in step.touched
+            if anchor.repeats:
+                void |= any(channel.held for _, channel in self._answer.named(anchor.channel))
+            if void and anchor.holder[anchor.key]:
                 step.void |= not isinstance(anchor.holder[anchor.key], list)
                 anchor.holder[anchor.key] = []
                 step.changed = True

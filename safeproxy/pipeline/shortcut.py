@@ -29,7 +29,7 @@ _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
 _TEXT = rb'(?P<text>[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*)'
 _PADDING = rb',\s*"obfuscation"\s*:\s*"[A-Za-z0-9]*"'
 #: What an event calls its number, or when it was made.
-_NUMBER, _STAMP = rb"[0-9]{1,15}", rb"[!#-\[\]-~]{0,64}"
+_NUMBER, _STAMP = rb"(?:0|[1-9][0-9]{0,14})", rb"[!#-\[\]-~]{0,64}"
 _PROBE, _OTHER_NUMBER, _OTHER_STAMP = "probe \ue000", 987_654_321, "2001-02-03T04:05:06Z"
 
 
@@ -68,10 +68,11 @@ class Template:
 
     @property
     def number(self) -> int | None:
-        """The number of the frame met last, if it has one."""
+        """The number of the frame met last, if its tick is one."""
         assert self.match is not None
-        tick = self.match.groupdict().get("tick") if "tick" in self.pattern.groupindex else None
-        return int(tick) if tick is not None and tick.isdigit() else None
+        if "tick" not in self.pattern.groupindex or self.match.string[self.match.start("tick") - 1] == ord('"'):
+            return None
+        return int(self.match["tick"])
 
     def frame(self, text: str | None, number: int | None = None) -> bytes:
         """The frame met last with another text, then without padding, or with another number; None leaves them."""

@@ -46,6 +46,8 @@ class Step:
     fed: dict[str, tuple[Channel, Slot]] = field(default_factory=dict)
     """By channel: the last place of its text."""
     tokens: list[tuple[Tokens, Channel]] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+    """Objects in it of which a text was changed."""
     passed: list[Slot] = field(default_factory=list)
     scanned: int = 0
     """Code points of its text that stands alone."""

@@ -116,8 +116,9 @@ class StreamPipeline:
 
     def _follow(self, template: Template, text: str, raw: bytes) -> bytes:
         self.report.events += 1
-        number = template.number
-        if number is not None and self._repeats.is_one(number, raw):
+        number = template.number if self._voice.tick is not None else None
+        mark = None if number is None else self._voice.mark({self._voice.tick or "": number})
+        if mark is not None and self._repeats.is_one(mark, raw):
             self.report.fault("repeated_event")
             return b""
         return self._events.go_on(template, text, raw)

@@ -24,6 +24,7 @@ EXPLANATION = "Output blocked by content filtering policy"
 #: What a sealed signature begins with.
 SEALED = "safeproxy1."
 
+_KNOWN = frozenset({"ping", "message_start", "message_stop", "content_block_start", "content_block_delta"})
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 #: Texts of a block, by its type: the key in the block, the key and type of the delta that goes on with it.
 _TEXTS = {
@@ -91,7 +92,12 @@ class Anthropic(BaseDialect):
         else:
             reading.unordered = kind == "ping"
             reading.error = kind == "error" or bool(event.get("error"))
-            Leaves(reading, whole=True).collect([event], 0, (), "top")
+            known = reading.error or kind in _KNOWN
+            # What nobody knows may go on from event to event.
+            leaves = Leaves(reading, choice=None if known else 0, delta=not known, whole=known)
+            for key in event:
+                leaves.collect(event, key, (key,), f"other.{kind or 'event'}.{key}")
+            reading.opened.update({0: False} if any(slot.mode is Mode.DELTA for slot in reading.slots) else {})
         return reading
 
     def _start(self, reading: Reading, event: JsonObject) -> None:
@@ -130,6 +136,9 @@ class Anthropic(BaseDialect):
                 leaves = Leaves(reading, choice=0, delta=not known, whole=known)
                 leaves.collect(delta, key, place, f"{name}.{key}")
         _others(reading, event, "delta", index)
+        if reading.pieces:  # a call, also if its beginning was lost or had another name
+            self._calls.add(index)
+            reading.block = name
         settle_pieces(reading)
 
     def _stop(self, reading: Reading, event: JsonObject) -> None:

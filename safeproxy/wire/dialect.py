@@ -101,12 +101,14 @@ class ParallelTokens(Tokens):
 class Anchor:
     """What points into a channel's text by position, ``holder[key]``: of no use once that text was changed.
 
-    A list is emptied, of anything else the event is left out.
+    A list is emptied, of anything else the event is left out. ``repeats`` says that it says some of the text again, so
+    that it may not leave while any of it is held, either.
     """
 
     channel: str
     holder: JsonObject
     key: str
+    repeats: bool = False
 
 
 @dataclass(slots=True)

@@ -43,6 +43,8 @@ _KINDS = {
     "audio.transcript": ChannelKind.AUDIO,
     "output_audio_transcript": ChannelKind.AUDIO,
 }
+#: Parts whose events are of a family with another name.
+_FAMILIES = {"summary_text": "reasoning_summary_text"}
 #: Keys of a call under which its own words stand, in whatever depth.
 _SPOKEN = frozenset({"arguments", "input", "code", "commands", "command", "diff", "action", "actions"})
 
@@ -95,6 +97,7 @@ def read_part(reading: Reading, part: JsonObject, name: str, path: Path) -> None
         place = (*path, key)
         if key in ("text", "refusal") and isinstance(value, str):
             family = kind if kind in _KINDS else "refusal" if key == "refusal" else "output_text"
+            family = _FAMILIES.get(family, family)
             _add(reading, part, key, f"{name}.{family}", kind_of_family(family), place, Mode.WHOLE)
         elif key == "transcript" and isinstance(value, str):
             _add(reading, part, key, f"{name}.{key}", ChannelKind.AUDIO, place, Mode.WHOLE)

@@ -50,6 +50,8 @@ _POSITIONS = frozenset(
 _JSON_FAMILIES = frozenset({"function_call_arguments", "mcp_call_arguments"})
 #: Families that bring sound as base64, and those that bring what it says.
 _SOUND = {"audio": "audio.transcript", "output_audio": "output_audio_transcript"}
+#: Families with more than one name.
+_SAME = {"audio_transcript": "audio.transcript"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LAST = frozenset(
     {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
@@ -72,6 +74,8 @@ class OpenAIResponses(BaseDialect):
         super().__init__(ask)
         self._calls: set[int] = set()
         self._told = Closing(self._ask)
+        self._counts = True  # whether the upstream's numbers do
+        self._seen: int | None = None  # the upstream's number read last
         self._last: int | None = None  # the running number sent last
         self._drift = False  # whether our numbers differ from the upstream's
 
@@ -105,6 +109,7 @@ class OpenAIResponses(BaseDialect):
         return reading
 
     def _said(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
+        family = _SAME.get(family, family)
         if family == "output_text.annotation":
             self._annotation(reading, event)
         elif family and verb == "delta":
@@ -113,11 +118,14 @@ class OpenAIResponses(BaseDialect):
             self._whole(reading, event, family, verb)
         else:
             reading.error = verb == "error" or bool(event.get("error"))
-            self._rest(reading, event, (), "top")
+            # What nobody knows may go on from event to event.
+            self._rest(reading, event, (), f"other.{family}.{verb}", delta=not reading.error)
 
     def _settle(self, reading: Reading, event: JsonObject, kind: str) -> None:
         """What goes for an event of whatever kind."""
         index = event.get("output_index")
+        if is_index(index) and reading.pieces:
+            self._calls.add(index)  # also if its beginning was lost
         if is_index(index) and index in self._calls:
             reading.block = f"output.{index}"
             reading.block_begins = kind == "response.output_item.added"
@@ -240,10 +248,11 @@ class OpenAIResponses(BaseDialect):
             else:
                 Leaves(reading, choice=0, whole=True).collect(event, key, (key,), name, kind)
 
-    def _rest(self, reading: Reading, event: JsonObject, known: Path, name: str) -> None:
+    def _rest(self, reading: Reading, event: JsonObject, known: Path, name: str, *, delta: bool = False) -> None:
         for key, value in event.items():
             if key not in known and not _is_position(key, value) and not is_media(key, value):
-                Leaves(reading, choice=0, whole=True).collect(event, key, (key,), f"{name}.{key}")
+                leaves = Leaves(reading, choice=0, delta=delta, whole=not delta)
+                leaves.collect(event, key, (key,), f"{name}.{key}")
 
     def read_body(self, body: Any) -> Reading:
         """A response, a list of items, a single item, or an error body."""
@@ -282,7 +291,7 @@ class OpenAIResponses(BaseDialect):
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
         """A delta, also for a text that a part or a command began with."""
         family, _, verb = text_of(event, "type").rpartition(".")
-        if verb == "delta":
+        if verb != "added":
             made, place = super().text_event(event, path)
             if "logprobs" in event:
                 made["logprobs"] = []
@@ -302,17 +311,27 @@ class OpenAIResponses(BaseDialect):
         number = event.get("sequence_number")
         if type(number) is not int:
             return False
-        self._drift |= own and self._last is not None
+        if own:
+            self._drift = True
+            if self._counts and self._last is not None:
+                self._last += 1
+                event["sequence_number"] = self._last
+            return True
         event["sequence_number"] = self.renumber(number)
         return bool(event["sequence_number"] != number)
 
     def renumber(self, number: int) -> int:
-        """The upstream's number while nothing was left out or put in, else the next."""
-        if self._last is None or (not self._drift and number > self._last):
-            self._last = number
-        else:
-            self._drift = True
-            self._last += 1
+        """The upstream's number while nothing was left out or put in, else the next.
+
+        An upstream that says the same number twice does not number at all; events that had to wait come out of order.
+        """
+        if self._seen is not None:
+            self._counts &= number != self._seen
+            self._drift |= number < self._seen
+        self._seen = number
+        if not self._counts:
+            return number
+        self._last = self._last + 1 if self._drift and self._last is not None else number
         return self._last
 
     def dropped(self, event: JsonObject) -> None:

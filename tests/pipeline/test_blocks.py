@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from safeproxy.events import ChannelKind
-from safeproxy.pipeline.blocks import HeldBlock
+from safeproxy.pipeline.blocks import HeldBlock, Line, Waiting
 from safeproxy.pipeline.policy import Report
 from safeproxy.pipeline.step import Step
 from safeproxy.pipeline.whole import HaltError, Scanner
@@ -61,9 +61,36 @@ def test_a_halt_lets_nothing_of_it_leave(whole: bool) -> None:
         block(step('{"a": "sk-abcdefgh"}', whole=whole)).filter(scanner())
 
 
-def test_its_size_is_that_of_its_frames_and_of_what_waits() -> None:
-    """In bytes."""
-    made = block(step("12345"))
-    made.wait({}, Frame(b"123", b"123"), verbatim=True)
-    assert made.size == 8
-    assert len(made.behind) == 1
+def begin(text: str, *, ends: bool = False) -> Step:
+    """An event of a call."""
+    made = step(text)
+    made.reading.block_ends = ends
+    return made
+
+
+def test_calls_leave_in_order_and_what_waits_between_them() -> None:
+    """A call that has ended waits for the one before it."""
+    line = Line()
+    one, two = line.begin("one"), line.begin("two")
+    line.wait({"n": 1}, Frame(b"123", b"123"), verbatim=True)
+    line.add(two, begin("{}", ends=True))
+    assert line.next() is None
+    assert line.find("two") is None
+    assert line.find("one") is one
+    line.add(one, begin("12345", ends=True))
+    assert line.size == 10
+    found = [line.next() for _ in range(4)]
+    assert found[:2] == [one, two]
+    assert isinstance(found[2], Waiting)
+    assert found[3] is None
+    assert (line.size, line.begun, bool(line)) == (0, 2, False)
+
+
+def test_what_has_not_ended_can_be_made_to_leave() -> None:
+    """Where the answer ends before the call does."""
+    line = Line()
+    one = line.begin("one")
+    line.add(one, begin("{"))
+    assert line.next() is None
+    assert line.next(force=True) is one
+    assert line.find("one") is None
