@@ -90,6 +90,7 @@ class Answer:
     def close(self, key: str, channel: Channel) -> None:
         """A channel has ended."""
         del self._home(channel.choice)[key]
+        self._opened -= 1
         self._report.settle(channel)
 
     def end(self, key: str) -> None:
@@ -132,6 +133,18 @@ class Answer:
             if key in home:
                 return home[key].said
         return self._texts.get(key, ("", ""))[1]
+
+    def held(self) -> bool:
+        """Whether any text is held."""
+        return any(channel.held for home in self._homes() for channel in home.values())
+
+    def positions(self) -> dict[str, int]:
+        """How much text each channel has been told."""
+        return {key: channel.scanned for home in self._homes() for key, channel in home.items() if channel.held}
+
+    def is_released(self, positions: dict[str, int]) -> bool:
+        """Whether all text before these positions has left."""
+        return all(channel.released >= positions.get(key, 0) for home in self._homes() for key, channel in home.items())
 
     def break_off(self) -> None:
         """Nothing more leaves: what is held hung on text that will not come."""

@@ -57,19 +57,22 @@ class HeldBlock:
 class Line:
     """The calls that are held, oldest first, and between and behind them the events that wait.
 
-    ``size`` is the bytes of their frames, ``begun`` how many calls there have been. The first in line is always a call
+    ``size`` is the bytes of their frames. The first in line is always a call
     that has not ended: what stands before it has left.
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self.begun = 0
         self._line: deque[HeldBlock | Waiting] = deque()
         self._open: dict[str, HeldBlock] = {}
 
     def __bool__(self) -> bool:
         """Whether anything is held."""
         return bool(self._line)
+
+    def __len__(self) -> int:
+        """How many calls and events are held."""
+        return len(self._line)
 
     def find(self, key: str | None) -> HeldBlock | None:
         """The held call of that name, if it has not ended."""
@@ -79,7 +82,6 @@ class Line:
         """A call begins."""
         block = self._open[key] = HeldBlock(key)
         self._line.append(block)
-        self.begun += 1
         return block
 
     def add(self, block: HeldBlock, step: Step) -> None:

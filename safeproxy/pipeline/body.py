@@ -182,14 +182,20 @@ class BodyPipeline:
             if void and anchor.holder[anchor.key]:
                 anchor.holder[anchor.key] = []
                 self._changed = True
-        for seal in reading.seals:
-            if self._edits.get(seal.channel):
-                seal.holder[seal.key] = sealed(self._policy, self._texts[seal.channel], seal.holder[seal.key])
+        self._seal(reading)
         for tokens in reading.tokens:
             self._tokens(tokens)
         if self._changed:
             for holder, key in reading.padding:
                 holder.pop(key, None)
+
+    def _seal(self, reading: Reading) -> None:
+        """Where a signed text was changed put the original in the signature, sealed. Raises HaltError."""
+        for seal in reading.seals:
+            if self._edits.get(seal.channel):
+                if not seal.restorable:
+                    raise HaltError
+                seal.holder[seal.key] = sealed(self._policy, self._texts[seal.channel], seal.holder[seal.key])
 
     def _tokens(self, tokens: Tokens) -> None:
         entries = tokens.holder[tokens.key]

@@ -21,6 +21,7 @@ class Channel:
     __slots__ = (
         "_broken",
         "_filter",
+        "_gated_size",
         "_half",
         "_kept",
         "_original",
@@ -55,6 +56,7 @@ class Channel:
             policy.rules, channel=name, kind=kind, hash_key=policy.hash_key, findings=report.findings
         )
         self._broken = False
+        self._gated_size = 0
         self._half = ""
         # A copy of the held text, should the detector break and the policy let it pass.
         self._kept: str | None = "" if policy.on_detector_error == "pass" else None
@@ -173,8 +175,9 @@ class Channel:
 
     def gate(self, frame: bytes, limit: int) -> bool:
         """Let a frame wait for all text so far; False if more than ``limit`` bytes would wait."""
-        if sum(len(waiting) for _, waiting in self.gated) + len(frame) > limit:
+        if self._gated_size + len(frame) > limit:
             return False
+        self._gated_size += len(frame)
         self.gated.append((self.scanned, frame))
         return True
 
@@ -182,9 +185,11 @@ class Channel:
         """The frames that waited for text that has left; those that waited for replaced text are dropped."""
         if self.edited:
             self.gated.clear()
+            self._gated_size = 0
         ready = []
         while self.gated and self.gated[0][0] <= self.released:
             ready.append(self.gated.popleft()[1])
+            self._gated_size -= len(ready[-1])
         return ready
 
     def _take(self, text: str) -> str:

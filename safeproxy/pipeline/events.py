@@ -8,6 +8,7 @@ channel, or, when its choice ends, in an event of its own before the finish.
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 
 from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
@@ -46,6 +47,8 @@ class Events:
         self._answer = Answer(policy, report, self._scanner, json_content=ask.json, keep=self._voice.echoes)
         self._calls = HeldCalls()
         self._line = Line()
+        self._acts: deque[tuple[dict[str, int], bytes]] = deque()  # events with whole calls, and what they wait for
+        self._acts_size = 0
         self._latest: JsonObject = {}
         self._constants: JsonObject = {}
         if self._voice.echoes:
@@ -58,8 +61,8 @@ class Events:
 
     @property
     def in_order(self) -> bool:
-        """Whether events may be taken as they come: none has to wait behind a call."""
-        return not self._line
+        """Whether events may be taken as they come: none has to wait behind a call, and no call behind text."""
+        return not self._line and not self._acts
 
     def split(self, event: JsonObject) -> list[JsonObject]:
         """The event as one or more that each carry one call's piece or none."""
@@ -125,7 +128,7 @@ class Events:
             return self.halt("detector_error", step)
 
     def _take(self, step: Step) -> bytes:
-        if not self._answer.admit(step.reading, self._calls.count() + self._line.begun):
+        if not self._answer.admit(step.reading, self._calls.count()):
             return self.fail("too_many_texts")
         if step.reading.keys and rename_keys(step.reading.keys, self._scanner):
             step.changed = True
@@ -155,6 +158,8 @@ class Events:
             self._queue_tokens(step, tokens)
         for slot in reading.slots:
             self._slot(step, slot)
+        if any(id(seal.holder) in step.touched for seal in reading.seals):
+            raise HaltError  # signed in the same event, so there is no original to put back
         for finish in reading.finishes:
             self._finish_choice(step, finish)
         if whole:
@@ -164,11 +169,36 @@ class Events:
         for channel, _ in step.fed.values():
             step.after += channel.ungate()
         sent = self._sent(step)
+        if self._acts or reading.acts:
+            sent = self._in_turn(step, sent)
         out = b"".join([*step.before, *self._roles(reading), sent, *step.after])
         if reading.error:
             self.report.fault("upstream_error_event")
             self.end("upstream_error")
         return out
+
+    def _in_turn(self, step: Step, sent: bytes) -> bytes:
+        """Let an event with a whole call wait until all text before it has left, and give those whose turn has come.
+
+        The client would act on a call although what was said before it may still be halted.
+        """
+        ready = []
+        while self._acts and self._answer.is_released(self._acts[0][0]):
+            ready.append(self._acts.popleft()[1])
+        if step.reading.acts and sent and (self._acts or self._answer.held()):
+            self._acts.append((self._answer.positions(), sent))
+            self._acts_size += len(sent)
+            sent = b""
+        if step.reading.finishes:
+            ready += [frame for _, frame in self._acts]
+            self._acts.clear()
+        if self._acts_size > self._policy.max_event_bytes:
+            return sent + self.fail("call_too_large")
+        # What was held of the text stands in the step itself, and so comes first; its end comes last.
+        if step.reading.finishes:
+            step.before += ready
+            return sent
+        return sent + b"".join(ready)
 
     def _sent(self, step: Step) -> bytes:
         """The event itself, as it may be sent; nothing if there is nothing left in it."""
@@ -393,6 +423,7 @@ class Events:
                         step.before.append(self._release_call(call))
             for key, channel in self._answer.of_choice(None):
                 self._close(step, key, channel)
+            step.before += [frame for _, frame in self._acts]
         except HaltError:
             return self.halt("content_filter", step)
         except DetectorError:
@@ -464,7 +495,8 @@ class Events:
             return self.fail("call_too_large")
         if taken is Taken.BEGUN:
             self._shortcuts.forget_calls()
-            for call in self._calls.complete(piece.choice):
+            held = any(channel.held for _, channel in self._answer.of_choice(piece.choice))
+            for call in () if held else self._calls.complete(piece.choice):
                 step.before.append(self._release_call(call))
         elif as_it_came and len(piece.slots) == 1 and not piece.id and not step.found:
             (slot,) = piece.slots
@@ -508,11 +540,14 @@ class Events:
             if self._answer.has_ended(key) or self._answer.is_over(step.reading):
                 return self._after_end(step)
             self._shortcuts.forget_all()
+            if not self._line:  # what was said before the call must be decided before it
+                for name in step.reading.closes:
+                    self._close_named(step, name)
             block = self._line.begin(key)
         self._line.add(block, step)
         if block.ended:
             self._answer.end(key)
-        return self._bounded(self._advance())
+        return b"".join((*step.before, self._bounded(self._advance())))
 
     def _after_end(self, step: Step) -> bytes:
         """An event of a call that has ended: it leaves if it says nothing more of it."""
@@ -576,6 +611,8 @@ class Events:
         """Where the text under a signature was changed, put the original in the signature, sealed. Raises HaltError."""
         for seal in step.reading.seals:
             if self._answer.is_edited(seal.channel):
+                if not seal.restorable:
+                    raise HaltError
                 original = self._answer.original(seal.channel)
                 seal.holder[seal.key] = sealed(self._policy, original, seal.holder[seal.key])
                 step.changed = True

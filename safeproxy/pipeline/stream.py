@@ -150,6 +150,8 @@ class StreamPipeline:
         if self._repeats.is_one(self._mark(event, frame), frame.raw):
             self.report.fault("repeated_event")
             return b""
+        if self.dialect.typed and frame.event and "type" not in event:
+            event = {"type": frame.event.decode(), **event}
         parts = self._events.split(event)
         out = []
         for part in parts:

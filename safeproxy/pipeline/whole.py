@@ -87,6 +87,7 @@ class Scanner:
         text = json.dumps(value, ensure_ascii=False) if as_object else value
         as_json = as_object or slot.mode is Mode.JSON or (json_content and slot.kind is ChannelKind.CONTENT)
         known = None if self._echoes is None else self._echoes.get((as_json, slot.kind, text))
+        told = len(self._report.findings)
         if known is not None:
             verdict = Verdict(known, found=known != text)
         else:
@@ -96,6 +97,7 @@ class Scanner:
         if verdict.text != text or verdict.halted:
             slot.holder[slot.key] = _value(verdict.text, value) if as_object else verdict.text
         if verdict.halted and slot.mode is Mode.QUOTE:
+            self._report.findings[told:] = [_replaced_only(one) for one in self._report.findings[told:]]
             return Verdict(verdict.text, found=True)
         return verdict
 
@@ -142,9 +144,12 @@ class Scanner:
             delivered = sum(len(one.text) for one in judged)
             self._report.count(scanned, sum(one.removed for one in judged), delivered, findings)
             return Verdict(values.text(), found=bool(findings))
-        self._report.count(0, 0, 0, findings)
-        verdict = self.whole(values.text(), name, kind)
-        return Verdict("" if verdict.halted else verdict.text, verdict.halted, found=verdict.found or bool(findings))
+        again = self._judged(values.text(), name, kind)
+        removed = sum(one.removed for one in judged) + again.removed
+        out = "" if again.halted else again.text
+        self._report.count(len(text), min(removed, len(text)) if out else len(text), len(out), findings)
+        self._report.count(0, 0, 0, again.findings)
+        return Verdict(out, again.halted, found=bool(findings or again.findings))
 
     def _each(self, values: Values, name: str, kind: ChannelKind) -> tuple[bool, list[_Judged]]:
         """Whether anything halts, and each value judged; if so the findings only."""
@@ -272,6 +277,11 @@ def _overlaps_united(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 def _zero(number: str) -> str:
     return "0.0" if any(sign in number for sign in ".eE") else "0"
+
+
+def _replaced_only(finding: Finding) -> Finding:
+    """A finding that ended nothing."""
+    return dataclasses.replace(finding, applied=Action.REDACT) if finding.applied is Action.HALT else finding
 
 
 def _value(text: str, before: Any) -> Any:

@@ -42,6 +42,7 @@ class Anthropic(BaseDialect):
     """
 
     name = "anthropic"
+    typed = True
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
     echoes = True  # what a signature signs must be kept
     head = ("type", "index")

@@ -45,6 +45,7 @@ class Cohere(BaseDialect):
     """
 
     name = "cohere"
+    typed = True
     head = ("type", "index", "id")
 
     def __init__(self, ask: Ask | None = None) -> None:
@@ -120,6 +121,8 @@ class Cohere(BaseDialect):
         if index in self._calls:
             reading.block = f"tool.{index}"
             reading.block_begins = kind == "tool-call-start"
+            if reading.block_begins:
+                reading.closes.append("tool_plan")
             reading.block_ends = kind == "tool-call-end"
 
     def _citation(self, reading: Reading, event: JsonObject, kind: str) -> None:

@@ -113,11 +113,15 @@ class Anchor:
 
 @dataclass(slots=True)
 class Seal:
-    """A signature, ``holder[key]``, of a channel's whole text: void once that text was changed."""
+    """A signature, ``holder[key]``, of a channel's whole text: void once that text was changed.
+
+    ``restorable`` says that the original can be put back when the client sends it again; else such a change halts.
+    """
 
     channel: str
     holder: JsonObject
     key: str
+    restorable: bool = True
 
 
 @dataclass(slots=True)
@@ -155,6 +159,8 @@ class Reading:
     """Whether it is the last of them."""
     pieces: list[Slot] = field(default_factory=list)
     """Pieces of the texts of the ``block``, modes JSON and DELTA."""
+    acts: bool = False
+    """Whether it brings a whole tool call: it may not leave before all text that came before it."""
     seals: list[Seal] = field(default_factory=list)
     unordered: bool = False
     """Whether it may overtake what is held (a sign of life)."""
@@ -292,6 +298,8 @@ class Dialect(Protocol):
     """The dialect in which the API says the same over server-sent events, where this one is of another framing."""
     comments: bool
     """Whether frames without data (comments, retry) may be passed on."""
+    typed: bool
+    """Whether events say in ``type`` what they are, and are named by it."""
     ends_itself: bool
     """Whether a stream says when it is finished; else the end of the body is its end."""
 

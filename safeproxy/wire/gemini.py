@@ -306,7 +306,9 @@ class _Reader:
                 self._whole(entry, key, (*path, key), f"{name}.{key}", index)
             for pointer in _POINTERS.get(key, ()):
                 if isinstance(value, dict) and isinstance(value.get(pointer), list):
-                    reading.anchors += [Anchor(f"{name}.{text}", value, pointer) for text in ("text", "thought")]
+                    reading.anchors += [
+                        Anchor(f"{name}.{text}", value, pointer, repeats=True) for text in ("text", "thought")
+                    ]
         reason = _reason(entry)
         if reason:
             reading.finishes.append(Finish(index, reason, entry, "finishReason"))
@@ -374,6 +376,7 @@ class _Reader:
             if key == _OBJECTS[part] and not is_empty(value):
                 channel = f"{name}.{key}"
                 self.reading.slots.append(Slot(channel, channel, kind, Mode.OBJECT, made, key, at, index))
+                self.reading.acts |= part == "functionCall"
             elif key == "partialArgs" and isinstance(value, list):
                 for position, piece in enumerate(value):
                     self._piece(value, position, piece, f"{name}.{key}", index, at)
@@ -425,8 +428,19 @@ def _is_call_piece(part: Any) -> bool:
     return isinstance(call, dict) and (not call or bool(call.get("partialArgs") or call.get("willContinue")))
 
 
+def _is_call(part: Any) -> bool:
+    """Whether a part is a call or a piece of one."""
+    return isinstance(part, dict) and isinstance(part.get("functionCall"), dict)
+
+
 def _needs_split(candidate: Any) -> bool:
-    """Whether pieces of calls stand in a candidate. The empty last one may come with the finish, which ends calls."""
+    """Whether pieces of calls stand in a candidate, or calls beside text, for which they have to wait.
+
+    The empty last piece may come with the finish, which ends calls; and what is said in one event with the finish is
+    decided with it.
+    """
+    if isinstance(candidate, dict) and not _reason(candidate) and _has_text(candidate):
+        return any(map(_is_call, _parts(candidate)))
     pieces = [part for part in _parts(candidate) if _is_call_piece(part)]
     return bool(pieces) and not (_reason(candidate) and not any(part["functionCall"] for part in pieces))
 
@@ -450,7 +464,7 @@ def _apart(candidate: JsonObject) -> list[JsonObject]:
     groups: list[list[Any]] = []
     fresh = True
     for part in content["parts"]:
-        if _is_call_piece(part):
+        if _is_call(part):
             others = {key: value for key, value in part.items() if key not in _PIECE}
             groups += [[others]] if others else []
             groups.append([{key: value for key, value in part.items() if key in _PIECE}])

@@ -14,7 +14,7 @@ from safeproxy.wire.dialect import Key, Mode, Path, Reading, Slot
 
 _EXEMPT_NAMES = """
     id type object model role status finish_reason native_finish_reason system_fingerprint service_tier signature
-    format detail language mime_type media_type modality phase fingerprint code_type tool_type
+    created created_at createTime format language mime_type media_type modality phase fingerprint code_type tool_type
     done_reason finishReason blockReason mimeType modelVersion responseId createTime
 """
 _APPENDED_NAMES = """
@@ -69,13 +69,15 @@ _FAMILIES = """
     reasoning_text shell_call_command shell_call_output_content summary summary_text
 """
 
+_OWN_NAMES = "beside block body candidate choice event keys line other request response tool top"
+
 #: Keys of strings that are no text, beside those that `_is_exempt_key` tells by their form.
 _EXEMPT = frozenset(_EXEMPT_NAMES.split())
 #: Exempt keys whose values may be long.
 _OPAQUE = frozenset({"signature", "thought_signature", "thoughtSignature"})
 #: Keys of objects that the model makes up as it likes.
 _MADE_UP = frozenset({"arguments", "input", "args", "parsed", "output"})
-_TOKEN = re.compile(r"[!-~]{0,256}")
+_TOKEN = re.compile(r"[!-?A-~]{0,256}")  # without @: an address is no id
 _OPAQUE_VALUE = re.compile(r"[!-~]*")
 #: Media as base64, which is no text; a short or an odd one may be.
 _MEDIA = frozenset({"b64_json", "data", "partial_image_b64", "result", "audio"})
@@ -87,7 +89,7 @@ _APPENDED = frozenset(_APPENDED_NAMES.split())
 #: Keys found in answers and requests of OpenAI-compatible APIs. They are no text, and may be named in records.
 KNOWN_KEYS = frozenset(_KNOWN_NAMES.split() + _OTHER_KNOWN_NAMES.split())
 #: What the dialects call things themselves.
-_OWN_PARTS = frozenset(_FAMILIES.split()) | frozenset({"choice", "tool", "beside", "other", "body", "request", "top"})
+_OWN_PARTS = frozenset(_FAMILIES.split()) | frozenset(_OWN_NAMES.split())
 
 
 def is_exempt(key: str | int, value: str) -> bool:
@@ -109,7 +111,7 @@ def is_media(key: str | int, value: object) -> bool:
 
 
 def _is_exempt_key(key: str) -> bool:
-    return key in _EXEMPT or key.startswith("created") or key.endswith(("_id", "_signature"))
+    return key in _EXEMPT or key.endswith(("_id", "_signature"))
 
 
 def kind_of(key: str | int, otherwise: ChannelKind) -> ChannelKind:

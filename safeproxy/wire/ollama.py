@@ -75,6 +75,17 @@ class Ollama(BaseDialect):
 
     # ---- reading
 
+    def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
+        """What is said apart from the calls beside it, which wait for it."""
+        message = event.get("message")
+        if not isinstance(message, dict) or not message.get("tool_calls") or event.get("done"):
+            return [event]
+        rest = {key: value for key, value in message.items() if key != "tool_calls"}
+        if not any(rest.get(key) for key in ("content", "thinking")):
+            return [event]
+        call = {key: "" if key in ("content", "thinking") else value for key, value in message.items()}
+        return [{**event, "message": rest}, {**event, "message": call}]
+
     def read(self, event: JsonObject) -> Reading:
         """One line."""
         return _Reader(whole=False).top(event)
@@ -206,6 +217,7 @@ class _Reader:
                 channel = f"{name}.arguments"
                 inner.slots.append(Slot(channel, channel, kind, Mode.OBJECT, function, "arguments", below, 0))
             self.reading.slots += inner.slots
+            self.reading.acts = True
 
     def _context(self, event: JsonObject, path: Path) -> None:
         """The whole answer as numbers of tokens, of no use once any of it was changed."""

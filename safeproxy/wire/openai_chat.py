@@ -36,6 +36,7 @@ from safeproxy.wire.dialect import (
     Mode,
     Path,
     Reading,
+    Seal,
     Slot,
     Tokens,
 )
@@ -45,7 +46,13 @@ from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 #: Values that say something of the text beside them, and whether they spell it.
-_PADDING = {"obfuscation": False, "token_ids": True}
+_PADDING = {
+    "obfuscation": False,
+    "token_ids": True,
+    "prompt_token_ids": True,
+    "prompt_logprobs": True,
+    "meta_info": True,
+}
 #: Lists of whole things, which later events do not go on with.
 _WHOLE_IN_DELTA = frozenset({"annotations", "images", "executed_tools", "extra_content"})
 _WHOLE_AT_TOP = frozenset(
@@ -182,6 +189,8 @@ class _Reader:
                 reading.constants[key] = value
             elif value:
                 reading.news = True
+            if isinstance(value, dict) and isinstance(value.get("tokens"), list):  # llama.cpp's __verbose
+                self._padding(value, "tokens", (key, "tokens"))
             (whole if key in _WHOLE_AT_TOP else leaves).collect(
                 event, key, (key,), key, kind_of(key, ChannelKind.OTHER)
             )
@@ -195,7 +204,7 @@ class _Reader:
         value = holder[key]
         if value:
             self.reading.padding.append((holder, key))
-            self.reading.revealing |= _PADDING[key]
+            self.reading.revealing |= _PADDING.get(key, True)
         if not (isinstance(value, str) and value.isalnum()):
             # It is not what it should be, so it may be anything.
             Leaves(self.reading, whole=True).collect(holder, key, path, f"top.{key}")
@@ -339,6 +348,10 @@ class _Reader:
                 continue
             kind = entry.get("type")
             sealed = isinstance(kind, str) and kind.endswith(("encrypted", "redacted_thinking"))
+            if key == "thinking_blocks" and text_of(entry, "signature"):
+                thinking = f"{name}.thinking"
+                self.reading.closes.append(thinking)
+                self.reading.seals.append(Seal(thinking, entry, "signature", restorable=False))
             for field in entry:
                 if field == "data" and sealed and is_exempt("signature", str(entry[field])):
                     self.reading.news = True
@@ -398,9 +411,8 @@ class _Reader:
                     name = f"choice.{index}.logprobs.{key}"
                     self.reading.tokens.append(Tokens(channel, name, kinds[key], index, logprobs, key))
             elif value is not None:
-                # Token by token, but nobody knows of what: as one channel, so that it is safe whatever it is.
-                leaves = Leaves(self.reading, choice=index, delta=True, whole=self._whole)
-                leaves.collect(logprobs, key, (*path, key), f"choice.{index}.logprobs.{key}")
+                # Token by token, in lists of whatever shape: it goes with the text.
+                self._padding(logprobs, key, (*path, key))
 
 
 def _index(choice: Any) -> int:

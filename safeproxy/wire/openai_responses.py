@@ -66,6 +66,7 @@ class OpenAIResponses(BaseDialect):
     """
 
     name = "openai_responses"
+    typed = True
     echoes = True
     tick: str | None = "sequence_number"
     head = ("type", "item_id", "output_index", "content_index", "summary_index", "command_index", "sequence_number")

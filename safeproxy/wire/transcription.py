@@ -47,6 +47,11 @@ class Transcription(BaseDialect):
             if isinstance(event.get("logprobs"), list) and event["logprobs"]:
                 reading.slots = [slot for slot in reading.slots if slot.path[0] != "logprobs"]
                 reading.tokens.append(Tokens(CHANNEL, "logprobs", ChannelKind.CONTENT, 0, event, "logprobs"))
+        elif kind == "transcript.text.segment":
+            for slot in reading.slots:
+                if slot.path == ("text",):
+                    slot.channel = slot.name = "segments"
+                    slot.kind, slot.mode = ChannelKind.CONTENT, Mode.DELTA
         elif kind == _DONE:
             reading.closes.append(CHANNEL)
             reading.finishes.append(Finish(0, "stop", event, "finish_reason"))
@@ -84,6 +89,8 @@ def _speak(reading: Reading, key: str, mode: Mode) -> None:
             slot.kind, slot.mode = ChannelKind.CONTENT, mode
         elif slot.path[:1] in _SPOKEN:
             slot.kind = ChannelKind.CONTENT
+            if len(slot.path) == 3 and slot.path[2] == "text":  # the segments are one text
+                slot.channel, slot.name = "segments", "segments"
 
 
 def _point(reading: Reading, holder: JsonObject) -> None:
