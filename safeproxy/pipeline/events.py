@@ -60,6 +60,11 @@ class Events:
         return self._answer.finished
 
     @property
+    def begun(self) -> bool:
+        """Whether any choice is known."""
+        return bool(self._answer.choices)
+
+    @property
     def in_order(self) -> bool:
         """Whether events may be taken as they come: none has to wait behind a call, and no call behind text."""
         return not self._line and not self._acts

@@ -19,8 +19,8 @@ from safeproxy.wire.dialect import Dialect, JsonObject
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
 
-#: Where a line holds the answer: OpenAI's batches, Anthropic's, and those of a server that writes it bare.
-_PLACES = (("response", "body"), ("result", "message"))
+#: Where a line holds the answer: OpenAI's batches, Anthropic's, Gemini's. Else the line is the answer.
+_PLACES: tuple[tuple[str, ...], ...] = (("response", "body"), ("result", "message"), ("response",))
 
 
 class LinesPipeline:
@@ -36,6 +36,8 @@ class LinesPipeline:
         self._policy = policy
         self._decoder = NdjsonDecoder(policy.max_event_bytes)
         self._scanner = Scanner(policy, self.report)
+        self._first = True
+        self._cut = False  # whether any line was halted or withheld
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the file; give the lines they complete, filtered."""
@@ -47,7 +49,7 @@ class LinesPipeline:
             return b""
         out = self._run(self._decoder.finish())
         if not self.done:
-            self._end("stop")
+            self._end("content_filter" if self._cut else "stop")
         return out
 
     def fail(self, fault: str) -> bytes:
@@ -70,33 +72,44 @@ class LinesPipeline:
         return b"".join(out)
 
     def _line(self, frame: Frame) -> bytes:
-        self.report.events += 1
+        first, self._first = self._first, False
         try:
             line, certain = jsontext.parse(frame.data or b"")
         except ValueError:
-            return self.fail("malformed_event")
+            line, certain = None, True
         if not isinstance(line, dict):
-            return self.fail("malformed_event")
-        changed = not certain
+            # A file whose first line is none is no file of answers; a single bad line is none of the others' fault.
+            return self.fail("malformed_event") if first else self._withheld("malformed_event")
         try:
-            holder, key = _answer(line)
-            inner = holder.pop(key) if holder is not None else None
-            changed |= self._around(line)
-            if holder is not None:
-                holder[key], edited = self._inside(inner)
-                changed |= edited
+            line, changed = self._filtered(line)
         except (HaltError, DetectorError):
-            self.report.fault("line_withheld")
-            return encode_line(compact({"error": {"message": "This line is withheld.", "code": "content_filter"}}))
-        if not changed and frame.plain and jsontext.is_safe(frame.raw):
+            return self._withheld("line_withheld")
+        data = frame.data or b""
+        if not changed and certain and jsontext.is_safe(data) and frame.raw.rstrip(b"\n") == data:
             return frame.raw
         return encode_line(jsontext.dump(line, ascii_only=frame.raw.isascii()))
+
+    def _filtered(self, line: JsonObject) -> tuple[JsonObject, bool]:
+        """The line as it may be sent, and whether that changed it. Raises HaltError and DetectorError."""
+        holder, key = _answer(line)
+        if holder is None:
+            return self._inside(line)
+        answer = holder.pop(key)
+        changed = self._around(line)
+        holder[key], edited = self._inside(answer)
+        return line, changed or edited
+
+    def _withheld(self, fault: str) -> bytes:
+        self.report.fault(fault)
+        self._cut = True
+        return encode_line(compact({"error": {"message": "This line is withheld.", "code": "content_filter"}}))
 
     def _inside(self, answer: Any) -> tuple[Any, bool]:
         """The answer, filtered as if it had come by itself, and whether that changed it."""
         pipeline = BodyPipeline(self._dialect_of(answer), self._policy, report=self.report)
         before = jsontext.dump(answer, ascii_only=True)
         _, after = pipeline.run(before, 200)
+        self._cut |= self.report.ended in ("content_filter", "detector_error")
         return jsontext.parse(after)[0], after != before
 
     def _around(self, line: JsonObject) -> bool:
@@ -121,8 +134,8 @@ class LinesPipeline:
 
 def _answer(line: JsonObject) -> tuple[JsonObject | None, str]:
     """The object that holds the line's answer, and its key there."""
-    for outer, inner in _PLACES:
-        holder = line.get(outer)
-        if isinstance(holder, dict) and isinstance(holder.get(inner), dict):
-            return holder, inner
+    for path in _PLACES:
+        holder = line if len(path) == 1 else line.get(path[0])
+        if isinstance(holder, dict) and isinstance(holder.get(path[-1]), dict):
+            return holder, path[-1]
     return None, ""

@@ -52,6 +52,11 @@ class StreamPipeline:
         """Whether every choice there was has ended."""
         return self._events.finished
 
+    @property
+    def begun(self) -> bool:
+        """Whether an answer has begun that has not ended."""
+        return self._events.begun and not self.finished
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the body, cut anywhere; give what may be sent now."""
         events = self._events

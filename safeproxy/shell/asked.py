@@ -85,7 +85,7 @@ class Asked:
 def wants_lines(headers: Mapping[str, str]) -> bool:
     """Whether a client asks for lines rather than events."""
     accept = headers.get("accept", "").lower()
-    return LINES in accept and SSE not in accept
+    return LINES in accept and not any(other in accept for other in (SSE, "application/json"))
 
 
 def prepared(asked: Asked, body: bytes, value: Any, unseal: Callable[[str], str | None]) -> bytes:

@@ -17,7 +17,14 @@ from safeproxy.shell import client, relay
 from safeproxy.shell.asked import SSE, Asked, prepared
 from safeproxy.shell.cors import is_preflight
 from safeproxy.shell.exchange import Exchange
-from safeproxy.shell.headers import REQUEST_ID, body_was_decoded, is_readable, request_headers, response_headers
+from safeproxy.shell.headers import (
+    REQUEST_ID,
+    body_was_decoded,
+    is_readable,
+    leads_elsewhere,
+    request_headers,
+    response_headers,
+)
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.sockets import Socket
@@ -91,9 +98,10 @@ async def _serve(
         return await _preflight(service, request, exchange)
     if "websocket" in request.headers.get("upgrade", "").lower():
         return await _socket(service, request, exchange, path, raw_path)
-    if route is not None:
+    passes = service.passing.allow(request.method, path, raw_path)
+    if route is not None and not (route.lines and passes):
         return await _filtered(service, request, exchange, route, route.stands_for or raw_path)
-    if service.passing.allow(request.method, path, raw_path):
+    if passes:
         return await _unfiltered(service, request, exchange, raw_path)
     if request.method in _BODILESS:
         return await _bodiless(service, request, exchange, raw_path)
@@ -168,13 +176,14 @@ def _is_upload(request: web.Request, route: Route | None) -> bool:
 
 def _prepared(service: Service, exchange: Exchange, asked: Asked, body: bytes, value: Any) -> bytes:
     """The request body as it may be sent upstream. Raises Refusal."""
+    if service.scans_prompts and body:
+        scanned = _scanned(service, exchange, asked, body)
+        if scanned is not body:
+            body, value = scanned, client.parsed(scanned)
     try:
-        body = prepared(asked, body, value, service.sealer.unseal)
+        return prepared(asked, body, value, service.sealer.unseal)
     except ClientError as error:
         raise Refusal(400, "sealed_text", f"This request cannot be sent on: {error}.") from None
-    if not service.scans_prompts or not body:
-        return body
-    return _scanned(service, exchange, asked, body)
 
 
 def _scanned(service: Service, exchange: Exchange, asked: Asked, body: bytes) -> bytes:
@@ -201,6 +210,12 @@ async def _relayed(
 ) -> web.StreamResponse:
     """Choose by what the upstream says it sends, not by what the client asked for."""
     kind = upstream.content_type if "content-type" in upstream.headers else ""
+    if 300 <= upstream.status < 400 and leads_elsewhere(upstream.headers):
+        message = (
+            "The upstream answered with a redirect, which would lead the client around the proxy; "
+            "set upstream to the address that it redirects to."
+        )
+        raise Refusal(502, "upstream_redirect", message, ended="upstream_error")
     if upstream.status in (204, 304) or upstream.content_length == 0 or 300 <= upstream.status < 400:
         return await relay.relay_head(request, exchange, upstream)
     if not is_readable(upstream.headers):
@@ -215,7 +230,10 @@ async def _relayed(
         message = f"The upstream answered with status {upstream.status} and a body that is not JSON; it is withheld."
         headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
         raise Refusal(upstream.status, "upstream_error", message, ended="upstream_error", retry=True, headers=headers)
-    message = "The upstream's answer is neither JSON nor an event stream, so it cannot be filtered; it is withheld."
+    message = (
+        "The upstream's answer is neither JSON nor an event stream, so it cannot be filtered; it is withheld. "
+        "Ask for JSON, or add the path to the setting pass_paths if it carries no generated text."
+    )
     raise Refusal(502, "upstream_content_type", message, ended="upstream_error")
 
 

@@ -6,6 +6,7 @@ what describes bytes that the proxy changes, and what would lead the client arou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -99,6 +100,12 @@ def add_vary(headers: CIMultiDict[str], name: str) -> None:
     if not {"*", name.lower()} & {one.strip().lower() for value in named for one in value.split(",")}:
         named.append(name)
     headers["Vary"] = ", ".join(named)
+
+
+def leads_elsewhere(headers: Headers) -> bool:
+    """Whether a redirect names a host, and so leads a client around the proxy; one that only names a path does not."""
+    location = headers.get("location", "").strip()
+    return re.match(r"(?:[a-z][a-z0-9+.-]*:|[/\\]{2})", location, re.IGNORECASE) is not None
 
 
 def safe_reason(reason: str | None) -> str | None:

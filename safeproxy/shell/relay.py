@@ -50,6 +50,8 @@ class Stream:
         # No line is empty, and a file of answers says nothing between them.
         self._keep_alive = b"" if asked.as_lines or asked.file else self._dialect.keep_alive
         self._broken_off = False
+        self._file = asked.file
+        self._begun = b""
         exchange.stream = True
         headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
         headers["X-Accel-Buffering"] = "no"
@@ -63,9 +65,13 @@ class Stream:
         )
 
     async def run(self) -> web.StreamResponse:
-        """Carry the whole answer. Raises ClientGone."""
+        """Carry the whole answer. Raises ClientGone, and Refusal where what should be a file of answers is none."""
+        if self._file:
+            await self._begin_file()
         try:
             await client.begin(self._request, self._exchange, self._response)
+            if self._begun:
+                await self._send(self._begun)
             watch = asyncio.create_task(self._watch())
             try:
                 await self._pump()
@@ -84,6 +90,24 @@ class Stream:
             # At once, not back into the pool: what the upstream still generates costs money.
             self._upstream.close()
         return self._response
+
+    async def _begin_file(self) -> None:
+        """Read on until the first line is there: only then is it clear that this is a file of answers."""
+        while not (self._begun or self._pipeline.done):
+            try:
+                data = await self._upstream.content.readany()
+            except FAULTS as error:
+                raise upstream_refusal(error) from None
+            self._exchange.upstream_bytes += len(data)
+            self._begun += self._filter(data)
+            if not data:
+                break
+        if self._pipeline.report.ended == "upstream_error":
+            message = (
+                "The upstream's file is no file of answers, one JSON object a line, so it is withheld. If such files "
+                "carry no generated text, add the path to the setting pass_paths."
+            )
+            raise Refusal(502, "upstream_content_type", message, ended="upstream_error")
 
     async def _pump(self) -> None:
         """The hot loop: read what is there, filter it, send what is cleared."""

@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     pass_paths: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_pass_paths)] = Field(
         default=DEFAULT_PASS_PATHS,
         description="Paths that may pass unfiltered, such as 'GET|HEAD /v1/models/*' (* one segment, ** any rest). "
-        "Replaces the default list. Paths that the proxy can filter are always filtered.",
+        "Replaces the default list. Paths that the proxy can filter are always filtered, files excepted.",
     )
     unknown_paths: Literal["filter", "refuse"] = Field(
         default="filter",

@@ -38,6 +38,8 @@ class Socket:
     async def run(self, raw_path: str) -> web.StreamResponse:
         """Connect to the upstream, then carry messages both ways until either side closes. Raises Refusal."""
         service, request = self._service, self._request
+        if not web.WebSocketResponse().can_prepare(request).ok:
+            raise Refusal(400, "bad_handshake", "This is no proper WebSocket handshake.")
         service.open(self._exchange)
         headers = request_headers(request.headers, filtered=True)
         for name in _HANDSHAKE:
@@ -83,10 +85,18 @@ class Socket:
         """The client's messages; prompts are looked at where a rule asks for it."""
         async for message in down:
             if message.type is WSMsgType.BINARY:
+                self._exchange.request_bytes += len(message.data)
+                if self._service.scans_prompts and "prompt_unscanned" not in self._exchange.faults:
+                    self._exchange.faults.append("prompt_unscanned")
                 await upstream.send_bytes(message.data)
             elif message.type is WSMsgType.TEXT:
-                self._exchange.request_bytes += len(message.data)
-                text = self._prompt(message.data)
+                self._exchange.request_bytes += len(message.data.encode("utf-8", "replace"))
+                try:
+                    text = self._prompt(message.data)
+                except ClientError:
+                    self._exchange.ended, self._exchange.complete = "refused", True
+                    await down.close(code=WSCloseCode.INVALID_TEXT, message=b"not a JSON object")
+                    return
                 if text is None:
                     self._exchange.ended, self._exchange.complete = "prompt_blocked", True
                     await down.close(code=WSCloseCode.POLICY_VIOLATION, message=b"content_filter")
@@ -96,26 +106,24 @@ class Socket:
             self._exchange.cancelled()
 
     def _prompt(self, text: str) -> str | None:
-        """The message as it may be sent, None if it may not."""
+        """The message as it may be sent, None if it may not. Raises ClientError where rules cannot read it."""
         if not self._service.scans_prompts:
             return text
-        try:
-            verdict = filter_prompt(self._dialect, self._service.policy, text.encode("utf-8", "replace"))
-        except ClientError:
-            return None
+        verdict = filter_prompt(self._dialect, self._service.policy, text.encode("utf-8", "replace"))
         self._service.found(self._exchange, verdict.findings, side="request")
         return None if verdict.blocked or self._service.unrecorded else verdict.body.decode()
 
     async def _downwards(self, down: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
         """The upstream's messages, filtered. After a halt the connection ends: the upstream would go on."""
-        pipeline, code = self._pipeline, WSCloseCode.OK
+        pipeline = self._pipeline
+        code: int = WSCloseCode.OK
         async for message in upstream:
             if message.type is not WSMsgType.TEXT:
                 await self._send(down, pipeline.fail("binary_message"))
                 code = WSCloseCode.UNSUPPORTED_DATA
                 break
             now = time.perf_counter()
-            self._exchange.upstream_bytes += len(message.data)
+            self._exchange.upstream_bytes += len(message.data.encode("utf-8", "replace"))
             self._exchange.upstream.at(now)
             await self._send(down, pipeline.feed(message.data))
             if pipeline.done:
@@ -124,7 +132,7 @@ class Socket:
         else:
             broken = upstream.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
             await self._send(down, pipeline.fail("upstream_reset") if broken else pipeline.finish())
-            code = WSCloseCode.INTERNAL_ERROR if broken else WSCloseCode(upstream.close_code or 1000)
+            code = WSCloseCode.INTERNAL_ERROR if broken else upstream.close_code or WSCloseCode.OK
         self._exchange.complete = True
         with suppress(ConnectionError):
             await down.close(code=code)
@@ -139,5 +147,5 @@ class Socket:
                 await down.send_str(message)
             except ConnectionError:
                 raise client.ClientGone from None
-            self._exchange.delivered_bytes += len(message)
+            self._exchange.delivered_bytes += len(message.encode("utf-8", "replace"))
             self._exchange.delivered.at(time.perf_counter())

@@ -160,6 +160,12 @@ class Anthropic(BaseDialect):
         _message(reading, body, ())
         return reading
 
+    def read_prompt(self, body: Any) -> Reading:
+        """Every text of a request but signed thinking: it is the model's own, and must go back as it was signed."""
+        reading = super().read_prompt(body)
+        reading.slots = [slot for slot in reading.slots if not (slot.key == "thinking" and "signature" in slot.holder)]
+        return reading
+
     # ---- writing
 
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
@@ -255,8 +261,10 @@ class Anthropic(BaseDialect):
 
 def _thinking_blocks(body: Any) -> Iterator[JsonObject]:
     """The thinking blocks of a request whose signature is a seal."""
-    messages = at(body, "messages")
-    for message in messages if isinstance(messages, list) else ():
+    batch = at(body, "requests")
+    bodies = [body, *(at(one, "params") for one in (batch if isinstance(batch, list) else ()))]
+    found = [at(one, "messages") for one in bodies]
+    for message in [message for messages in found if isinstance(messages, list) for message in messages]:
         content = at(message, "content")
         for block in content if isinstance(content, list) else ():
             if text_of(block, "type") == "thinking" and text_of(block, "signature").startswith(SEALED):

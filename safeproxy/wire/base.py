@@ -29,6 +29,7 @@ class BaseDialect:
     media_type = "text/event-stream"
     over_events: Dialect | None = None
     comments = True
+    concurrent = False
     typed = False
     ends_itself = True
     echoes = False

@@ -298,6 +298,8 @@ class Dialect(Protocol):
     """The dialect in which the API says the same over server-sent events, where this one is of another framing."""
     comments: bool
     """Whether frames without data (comments, retry) may be passed on."""
+    concurrent: bool
+    """Whether several answers may run on one connection, told apart by ids."""
     typed: bool
     """Whether events say in ``type`` what they are, and are named by it."""
     ends_itself: bool

@@ -407,6 +407,7 @@ class OpenAIRealtime(OpenAISocket):
     """The realtime API's own words for an end."""
 
     name = "openai_realtime"
+    concurrent = True
 
     def __init__(self, ask: Ask | None = None) -> None:
         super().__init__(ask)

@@ -80,6 +80,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
         ("POST", "/api/(?:chat|generate)", Route(OLLAMA)),
         ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE)),
         ("POST", f"{_OPENAI}/audio/(?:transcriptions|translations)", Route(TRANSCRIPTION)),
+        ("POST", "(?:/v1|/anthropic/v1)?/messages/(?:count_tokens|batches)", Route(ANTHROPIC)),
         ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
         ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
     )
@@ -115,4 +116,8 @@ def dialect_of(answer: Any) -> Dialect:
         return CHAT
     if text_of(answer, "object") == "response":
         return RESPONSES
+    if text_of(answer, "object") == "text_completion":
+        return COMPLETIONS
+    if isinstance(answer, dict) and isinstance(answer.get("candidates"), list):
+        return GEMINI
     return ANTHROPIC if text_of(answer, "type") == "message" else GENERIC

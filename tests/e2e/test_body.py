@@ -135,6 +135,17 @@ async def test_redirects_are_the_clients_to_follow(tmp_path: Path) -> None:
         assert len(upstream.asked) == 1
 
 
+@pytest.mark.parametrize("location", ["https://other.example/x", "//other.example/x", "HTTP://127.0.0.1:1/"])
+async def test_a_redirect_around_the_proxy_is_refused(tmp_path: Path, location: str) -> None:
+    """The client would get its answer there, unfiltered."""
+    async with proxied(tmp_path) as (upstream, proxy):
+        upstream.says(b"", status=302, Location=location)
+        status, headers, raw = await proxy.post(allow_redirects=False)
+        assert status == 502
+        assert "Location" not in headers
+        assert error_of(raw)["code"] == "upstream_redirect"
+
+
 async def test_cookies_are_passed_and_not_kept(tmp_path: Path) -> None:
     """One client's cookie never turns up in another's request."""
     async with proxied(tmp_path) as (upstream, proxy):

@@ -59,7 +59,8 @@ def test_each_line_is_filtered_in_its_own_dialect() -> None:
     assert second["response"]["body"]["choices"][0] == completion("Key: ", "content_filter")["choices"][0]
     assert third["result"]["message"]["stop_reason"] == "refusal"
     assert last["response"]["body"] == completion("Fine.")
-    assert pipeline.report.ended == "stop"
+    assert pipeline.report.ended == "content_filter"
+    assert pipeline.report.events == 4
     assert len(pipeline.report.take_findings()) == 3
 
 
@@ -73,9 +74,35 @@ def test_what_stands_beside_the_answers_is_filtered() -> None:
 
 def test_a_halt_beside_an_answer_withholds_the_line() -> None:
     """There is nothing to cut."""
-    found, _, pipeline = run({"note": "sk-abcdefgh"}, {"note": "fine"})
-    assert found == [{"error": {"message": "This line is withheld.", "code": "content_filter"}}, {"note": "fine"}]
+    fine = {"note": "fine", "response": {"body": completion("Hi")}}
+    found, _, pipeline = run({**fine, "note": "sk-abcdefgh"}, fine)
+    assert found == [{"error": {"message": "This line is withheld.", "code": "content_filter"}}, fine]
     assert pipeline.report.faults == ["line_withheld"]
+
+
+def test_bare_lines_are_answers_themselves() -> None:
+    """Of any API, told by their shape; what nobody knows is filtered string by string."""
+    gemini = {
+        "candidates": [{"content": {"parts": [{"text": "ada@exam"}, {"text": "ple.com"}]}, "finishReason": "STOP"}]
+    }
+    found, _, pipeline = run(completion("Key: sk-abcdefgh"), {"key": "1", "response": gemini}, {"x": "ada@example.com"})
+    assert found[0]["choices"][0]["finish_reason"] == "content_filter"
+    parts = found[1]["response"]["candidates"][0]["content"]["parts"]
+    assert "".join(part["text"] for part in parts) == "[EMAIL]"
+    assert found[2] == {"x": "[EMAIL]"}
+    assert pipeline.report.ended == "content_filter"
+
+
+def test_a_single_bad_line_is_withheld() -> None:
+    """The others go on."""
+    found, _, pipeline = run(raw=b'{"a": "b"}\n[1]\n{"c": 1e5}')
+    assert [list(one) for one in found] == [["a"], ["error"], ["c"]]
+    assert pipeline.report.faults == ["malformed_event"]
+
+
+def test_the_last_line_needs_no_end() -> None:
+    """It passes byte for byte all the same."""
+    assert run(raw=b'{"a" : 1e5}')[1] == b'{"a" : 1e5}'
 
 
 @pytest.mark.parametrize("raw", [b"not JSON\n{}\n", b'[1]\n{"a": "b"}\n', b"\x89PNG\r\n\x1a\n"])
