@@ -278,10 +278,11 @@ def _block(dialect: Dialect, block: bytes) -> list[Any]:
         return []
     data = []
     for line in block.split(b"\n"):
-        name, colon, value = line.partition(b": ")
+        name, colon, value = line.partition(b":")
         assert colon, line
         assert name in (b"", b"data", b"event", b"id", b"retry"), line
-        assert name == b"data" or dialect.comments, line
+        assert dialect.comments or (name == b"data" and value.startswith(b" ")), line
+        value = value.removeprefix(b" ")
         if name == b"data" and not dialect.is_end(value):
             data.append(_object(value))
     assert len(data) <= 1, "several lines of data"
