@@ -27,6 +27,7 @@ from tests.fuzz.mutations import (
     POLICY,
     SECRETS,
     STOP,
+    all_holders,
     around,
     ended,
     exposed,
@@ -323,13 +324,14 @@ def test_no_secret_leaves_a_socket(dialect: Dialect, random_: Random, times: int
 @more
 @given(dialect=BY_DIALECT, random_=RANDOM, times=st.integers(0, 4))
 def test_no_secret_passes_in_a_mutated_prompt(dialect: Dialect, random_: Random, times: int) -> None:
-    """A request gone wrong goes upstream without the secret, or not at all."""
+    """A request gone wrong goes upstream without the secret, or not at all; but for thinking that is signed."""
     thought = {"type": "thinking", "thinking": "a", "signature": "safeproxy1.x"}
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [thought]}]
     asked = [{"model": "m", "messages": messages, "input": "x", "contents": [{"parts": []}], "text": {"format": {}}}]
     requests = mutate(asked, random_, times, SAMPLES[::5])
     plant_whole(requests, random_, MAIL)
-    if exposed(requests):
+    signed = [one for one in all_holders(requests) if isinstance(one, dict) and "signature" in one]
+    if exposed(requests) or any(MAIL in str(one.get("thinking")) for one in signed):
         return
     for request in requests:
         try:
