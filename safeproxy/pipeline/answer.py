@@ -82,7 +82,7 @@ class Answer:
         """A channel has said all it will: remember what became of it."""
         if channel.edited and channel.choice is not None:
             self.choices[channel.choice].edited.add(key)
-        if self._keep:
+        if self._keep and channel.original:
             as_json = isinstance(channel, JsonChannel)
             self._texts[key] = channel.original, channel.said
             self._scanner.remember(channel.original, channel.said, channel.kind, as_json=as_json)
@@ -107,7 +107,8 @@ class Answer:
 
     def is_late(self, slot: Slot) -> bool:
         """Whether a text comes after its end: clients would put the two halves of a finding together."""
-        if slot.choice is not None and self.choices[slot.choice].finished and slot.mode is not Mode.WHOLE:
+        choice = None if slot.choice is None else self.choices.get(slot.choice)
+        if choice is not None and choice.finished and slot.mode is not Mode.WHOLE:
             return True
         return slot.mode is Mode.DELTA and slot.channel in self._ended
 

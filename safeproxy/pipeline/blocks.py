@@ -23,15 +23,17 @@ class Waiting:
     event: JsonObject
     frame: Frame
     verbatim: bool
+    size: int
 
 
 @dataclass(slots=True)
 class HeldBlock:
-    """The events of one call; ``ended`` says that the last is among them."""
+    """The events of one call; ``ended`` says that the last is among them, ``size`` is the bytes of their frames."""
 
     key: str
     steps: list[Step] = field(default_factory=list)
     ended: bool = False
+    size: int = 0
     _texts: dict[str, list[tuple[Step, Slot]]] = field(default_factory=dict)
 
     def add(self, step: Step) -> None:
@@ -64,6 +66,7 @@ class Line:
     def __init__(self) -> None:
         self.size = 0
         self._line: deque[HeldBlock | Waiting] = deque()
+        self._latest: Frame | None = None
         self._open: dict[str, HeldBlock] = {}
 
     def __bool__(self) -> bool:
@@ -87,14 +90,13 @@ class Line:
     def add(self, block: HeldBlock, step: Step) -> None:
         """Take an event of a held call."""
         block.add(step)
-        self.size += len(step.frame.raw)
+        block.size += self._grown(step.frame)
         if block.ended:
             del self._open[block.key]
 
     def wait(self, event: JsonObject, frame: Frame, *, verbatim: bool) -> None:
         """Let an event of something else wait."""
-        self._line.append(Waiting(event, frame, verbatim))
-        self.size += len(frame.raw)
+        self._line.append(Waiting(event, frame, verbatim, self._grown(frame)))
 
     def next(self, *, force: bool = False) -> HeldBlock | Waiting | None:
         """Take out the first in line if its turn has come; with ``force`` a call that has not ended, too."""
@@ -106,9 +108,15 @@ class Line:
                 return None
             del self._open[first.key]
         self._line.popleft()
-        frames = [first.frame] if isinstance(first, Waiting) else [step.frame for step in first.steps]
-        self.size -= sum(len(frame.raw) for frame in frames)
+        self.size -= first.size
         return first
+
+    def _grown(self, frame: Frame) -> int:
+        """By how much another event makes the line longer: a frame that was split into several counts once."""
+        size = 0 if frame is self._latest else len(frame.raw)
+        self._latest = frame
+        self.size += size
+        return size
 
 
 def _filter_text(pieces: list[tuple[Step, Slot]], scanner: Scanner) -> None:

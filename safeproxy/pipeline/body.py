@@ -213,11 +213,13 @@ class BodyPipeline:
 
     def _blocked(self, status: int, why: str) -> tuple[int, bytes]:
         """The API's error in place of a body of which nothing may be shown."""
+        self.report.withhold()
         self._end(why)
         status = status if status >= 400 else 502
         return status, self._dialect.error_body(_BLOCKED, status=status, code="content_filter")
 
     def _end(self, ended: str) -> None:
+        self.report.commit()
         for channel, _ in self._parts.values():  # cut off
             channel.break_off()
             self.report.settle(channel)

@@ -23,6 +23,7 @@ class Channel:
         "_filter",
         "_gated_size",
         "_half",
+        "_keeps",
         "_kept",
         "_original",
         "_removed",
@@ -63,6 +64,7 @@ class Channel:
         # All that came in and all that left, where later events refer to it.
         self._original: list[str] | None = [] if keep else None
         self._said: list[str] = []
+        self._keeps = policy.max_event_bytes  # so many code points more, then no event can refer to it any more
         self._removed = 0
         self._report = report
         self._unfiltered = 0
@@ -111,7 +113,7 @@ class Channel:
 
     @property
     def original(self) -> str:
-        """All its text so far, if it is kept."""
+        """All its text so far, if it is kept: what is longer than an event may be is not."""
         return "".join(self._original or ())
 
     @property
@@ -137,6 +139,9 @@ class Channel:
         if self._original is not None:
             self._original.append(text)
             self._said.append(out)
+            self._keeps -= len(text)
+            if self._keeps < 0:
+                self._original, self._said = None, []
         return out
 
     def _ended(self, half: str) -> str:
@@ -218,6 +223,8 @@ class Channel:
     def _let_pass(self, text: str, error: DetectorError) -> str:
         if self._kept is None:
             self._broken = True
+            # What it had cleared when it broke was not sent.
+            self._withheld += max(0, self._filter.scanned - self.removed - self._filter.held - self.delivered)
             raise error
         self.passing = True
         self._report.fault("detector_passed")

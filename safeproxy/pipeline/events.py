@@ -24,7 +24,7 @@ from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.pipeline.whole import HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
 from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot, Tokens
-from safeproxy.wire.sse import Frame
+from safeproxy.wire.sse import Frame, is_event_name
 
 _BROKEN = "The answer could not be carried to its end."
 
@@ -88,8 +88,6 @@ class Events:
     def go_on(self, template: Template, text: str, raw: bytes) -> bytes:
         """Take an event that follows a template, and differs in its text only."""
         number = template.number
-        if template.scanned:
-            self.report.count(template.scanned, 0, template.scanned)
         channel = template.owner
         if isinstance(channel, HeldCall):
             assert template.pieces is not None
@@ -106,6 +104,10 @@ class Events:
         else:
             sent = b""
             self._voice.dropped({})
+        if template.scanned:
+            passed = template.scanned if sent else 0
+            self.report.count(template.scanned, template.scanned - passed, passed)
+            self.report.commit()
         if channel.halted:
             return sent + self.halt("content_filter")
         return sent + b"".join(channel.ungate()) if channel.gated else sent
@@ -125,12 +127,17 @@ class Events:
 
     def _guarded(self, step: Step) -> bytes:
         """Take an event whose turn it is; end the answer if anything in it says so."""
+        mark = self.report.mark()
         try:
-            return self._take(step)
+            out = self._take(step)
         except HaltError:
+            self.report.withhold(mark)
             return self.halt("content_filter", step)
         except DetectorError:
+            self.report.withhold(mark)
             return self.halt("detector_error", step)
+        self.report.commit(mark)
+        return out
 
     def _take(self, step: Step) -> bytes:
         if not self._answer.admit(step.reading, self._calls.count()):
@@ -511,7 +518,13 @@ class Events:
         return b"".join([*self._roles(step.reading), *step.before])
 
     def _release_call(self, call: HeldCall) -> bytes:
-        event = call.filtered(self._scanner)
+        mark = self.report.mark()
+        try:
+            event = call.filtered(self._scanner)
+        except (HaltError, DetectorError):
+            self.report.withhold(mark)
+            raise
+        self.report.commit(mark)
         if call.brings_role:
             self._answer.choices[call.choice].opened = True
         return b"".join(call.raw) if event is None else self._encode(event, call.frame)
@@ -582,12 +595,13 @@ class Events:
     def _released(self, block: HeldBlock) -> bytes:
         """The events of a held call, filtered."""
         self._answer.end(block.key)
+        mark = self.report.mark()
         try:
             block.filter(self._scanner)
-        except HaltError:
-            return self.halt("content_filter")
-        except DetectorError:
-            return self.halt("detector_error")
+        except (HaltError, DetectorError) as error:
+            self.report.withhold(mark)
+            return self.halt("content_filter" if isinstance(error, HaltError) else "detector_error")
+        self.report.commit(mark)
         return b"".join([self._sent(step) for step in block.steps])
 
     # ---- small things
@@ -627,8 +641,9 @@ def _name_of(made: JsonObject, step: Step) -> bytes:
     """The event name of an event made after the step's: its type, where the upstream's name is the type."""
     kind, name = step.event.get("type"), step.frame.event
     made_kind = made.get("type")
-    same = isinstance(kind, str) and isinstance(made_kind, str) and kind.encode() == name
-    return made_kind.encode() if same and made_kind else name
+    if isinstance(kind, str) and isinstance(made_kind, str) and kind == name.decode() and is_event_name(made_kind):
+        return made_kind.encode()
+    return name
 
 
 def _empty_step() -> Step:

@@ -111,16 +111,18 @@ class Report:
         self._scanned = 0
         self._removed = 0
         self._delivered = 0
+        # The same of texts that stood alone, in an event that may still not be sent.
+        self._alone = (0, 0, 0)
 
     @property
     def scanned(self) -> int:
         """Code points read by the filters."""
-        return self._scanned + sum(channel.scanned for channel in self._live.values())
+        return self._scanned + self._alone[0] + sum(channel.scanned for channel in self._live.values())
 
     @property
     def removed(self) -> int:
         """Code points replaced or cut off."""
-        return self._removed + sum(channel.removed for channel in self._live.values())
+        return self._removed + self._alone[1] + sum(channel.removed for channel in self._live.values())
 
     @property
     def held(self) -> int:
@@ -138,7 +140,9 @@ class Report:
     @property
     def placeholders(self) -> int:
         """Code points delivered in place of others."""
-        return self._delivered + sum(channel.delivered for channel in self._live.values()) - self.passed
+        return (
+            self._delivered + self._alone[2] + sum(channel.delivered for channel in self._live.values()) - self.passed
+        )
 
     def take_findings(self) -> list[Finding]:
         """Take the findings out."""
@@ -158,11 +162,29 @@ class Report:
         self._delivered += channel.delivered
 
     def count(self, scanned: int, removed: int, delivered: int, findings: Iterable[Finding] = ()) -> None:
-        """Count text that stood alone."""
+        """Count text that stood alone, in an event that is going to be sent; see `commit` and `withhold`."""
+        before = self._alone
+        self._alone = before[0] + scanned, before[1] + removed, before[2] + delivered
+        self.findings += findings
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where counting stands, for `commit` and `withhold`."""
+        return self._alone
+
+    def commit(self, mark: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """What was counted since has been sent."""
+        scanned, removed, delivered = (now - then for now, then in zip(self._alone, mark, strict=True))
         self._scanned += scanned
         self._removed += removed
         self._delivered += delivered
-        self.findings += findings
+        self._alone = mark
+
+    def withhold(self, mark: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """What was counted since will not be sent: all of it counts as removed."""
+        scanned = self._alone[0] - mark[0]
+        self._scanned += scanned
+        self._removed += scanned
+        self._alone = mark
 
     def fault(self, code: str) -> None:
         """Record that something was amiss; each code once."""

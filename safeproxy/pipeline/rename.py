@@ -11,7 +11,7 @@ from safeproxy.wire.dialect import JsonObject, Key
 
 def rename_keys(keys: Iterable[Key], scanner: Scanner) -> bool:
     """Replace the keys in which something is found; whether there were any. Raises HaltError and DetectorError."""
-    renamed = False
+    found: dict[int, tuple[JsonObject, dict[str, str]]] = {}
     for key in keys:
         if key.key not in key.holder:
             continue
@@ -19,15 +19,24 @@ def rename_keys(keys: Iterable[Key], scanner: Scanner) -> bool:
         if verdict.halted:
             raise HaltError
         if verdict.text != key.key:
-            renamed = True
-            _rename(key.holder, key.key, verdict.text)
-    return renamed
+            found.setdefault(id(key.holder), (key.holder, {}))[1][key.key] = verdict.text
+    for holder, names in found.values():
+        _rename(holder, names)
+    return bool(found)
 
 
-def _rename(holder: JsonObject, old: str, new: str) -> None:
-    """Rename a key, its place kept; a key that is there already is not overwritten."""
-    while new in holder:
-        new += "_"
-    items = [(new if key == old else key, value) for key, value in holder.items()]
+def _rename(holder: JsonObject, names: dict[str, str]) -> None:
+    """Rename keys, their places kept; a key that is there already is not overwritten."""
+    taken = set(holder)
+    last: dict[str, int] = {}
+    items = []
+    for key, value in holder.items():
+        new = names.get(key, key)
+        if new != key:
+            while new + "_" * last.get(new, 0) in taken:
+                last[new] = last.get(new, 0) + 1
+            new += "_" * last.get(new, 0)
+            taken.add(new)
+        items.append((new, value))
     holder.clear()
     holder.update(items)

@@ -77,7 +77,7 @@ class StreamPipeline:
         out = self._run(self._decoder.finish())
         if events.done:
             return out
-        if not self.dialect.ends_itself:
+        if not self.dialect.ends_itself and self.report.events:
             return out + events.close_all("stop")
         if events.finished:
             return out + events.close_all(events.reason())
@@ -148,8 +148,10 @@ class StreamPipeline:
             return events.close_all(events.reason(), raw)
         if not self.dialect.ends_itself:
             return events.close_all("stop", raw)
+        # The text has ended, so its tail leaves; that the answer was not finished must be told all the same.
         self.report.fault("no_finish")
-        return events.close_all("upstream_incomplete", raw, with_calls=True)
+        error = self._voice.error_frame(_INCOMPLETE, "upstream_incomplete")
+        return events.close_all("upstream_incomplete", error, with_calls=True)
 
     def _event(self, event: JsonObject, frame: Frame, certain: bool) -> bytes:
         if self._repeats.is_one(self._mark(event, frame), frame.raw):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from safeproxy.core.filter import StreamFilter
@@ -71,8 +73,17 @@ class TokenQueue:
 
     def drop(self, edits: Iterable[tuple[int, int]]) -> None:
         """Forget the entries that overlap text that was replaced."""
-        for start, end in edits:
-            self._waiting = deque(w for w in self._waiting if w.end <= start or w.start >= end)
+        spans = sorted(edits)
+        if not spans or not self._waiting:
+            return
+        starts = [start for start, _ in spans]
+        reach = list(accumulate((end for _, end in spans), max))  # how far the spans up to each one go
+
+        def overlaps(entry: _Waiting) -> bool:
+            before = bisect_left(starts, entry.end)
+            return before > 0 and reach[before - 1] > entry.start
+
+        self._waiting = deque(entry for entry in self._waiting if not overlaps(entry))
 
     def take(self, released: int) -> list[Any]:
         """The entries whose text has been released, in order."""

@@ -228,6 +228,8 @@ async def relay_body(
     if service.unrecorded:
         raise audit_refusal()
     headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
+    if pipeline.report.ended in ("content_filter", "detector_error"):
+        headers["x-should-retry"] = "false"  # the verdict would be the same
     if _gzipped(service, request, headers):
         out = compression.packed(out, headers)
     reason = safe_reason(upstream.reason) if status == upstream.status else None

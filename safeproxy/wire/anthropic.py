@@ -122,12 +122,12 @@ class Anthropic(BaseDialect):
             if kind in _DELTAS and key == _DELTAS[kind][1] and isinstance(delta[key], str):
                 block_key, _, channel_kind = _DELTAS[kind]
                 _text(reading, delta, key, f"{name}.{block_key}", channel_kind, place)
-                reading.news = False
+                reading.news = _says_more(event, key)
             elif kind == "input_json_delta" and key == "partial_json" and isinstance(delta[key], str):
                 channel = f"{name}.input"
                 slot = Slot(channel, channel, ChannelKind.TOOL_ARGUMENTS, Mode.JSON, delta, key, place, 0)
                 reading.pieces.append(slot)
-                reading.news = False
+                reading.news = _says_more(event, key)
             elif kind == "signature_delta" and key == "signature" and is_exempt(key, str(delta[key])):
                 reading.closes.append(f"{name}.thinking")
                 reading.seals.append(Seal(f"{name}.thinking", delta, key))
@@ -346,6 +346,11 @@ def _others(reading: Reading, event: JsonObject, known: str, index: int) -> None
             Leaves(reading, choice=0, whole=True).collect(event, key, (key,), f"block.{index}.beside.{key}")
     if "index" in event and not is_index(event["index"]):
         Leaves(reading, choice=0, whole=True).collect(event, "index", ("index",), f"block.{index}.beside.index")
+
+
+def _says_more(event: JsonObject, key: str) -> bool:
+    """Whether a delta's event says anything but the delta's text."""
+    return bool(event.keys() - {"type", "index", "delta"} or event["delta"].keys() - {"type", key})
 
 
 def _index(event: JsonObject) -> int:

@@ -31,6 +31,8 @@ class _Item:
     ended: bool = False
     parts: dict[tuple[str, int], JsonObject] = field(default_factory=dict)
     open: set[tuple[str, int]] = field(default_factory=set)
+    said: set[tuple[str, int]] = field(default_factory=set)
+    """Open parts whose text was said whole."""
 
 
 class Closing:
@@ -56,6 +58,10 @@ class Closing:
             known.ended = verb == "done"
         elif family.endswith("part") and isinstance(event.get("part"), dict) and index in self._items:
             self._part(self._items[index], event, ended=verb == "done")
+        elif verb == "done" and index in self._items:
+            where = "summary" if "summary_index" in event else "content"
+            if is_index(event.get(f"{where}_index")):
+                self._items[index].said.add((where, event[f"{where}_index"]))
 
     def _part(self, known: _Item, event: JsonObject, *, ended: bool) -> None:
         where = "summary" if "summary_index" in event else "content"
@@ -156,8 +162,6 @@ class Closing:
         if self._ask.json and family == "output_text":
             return events  # clients would parse the text as a whole JSON value, and fail
         more: JsonObject = {"logprobs": []} if family == "output_text" else {}
-        return [
-            *events,
-            {"type": f"response.{family}.done", **head, key: text, **more},
-            {"type": f"response.{part_family}.done", **head, "part": ended},
-        ]
+        if place not in known.said:
+            events.append({"type": f"response.{family}.done", **head, key: text, **more})
+        return [*events, {"type": f"response.{part_family}.done", **head, "part": ended}]

@@ -226,7 +226,7 @@ class OpenAIResponses(BaseDialect):
             elif not _is_position(key, value):
                 leaves = Leaves(reading, choice=0, delta=True)
                 leaves.collect(event, key, (key,), f"{name}.{key}", kind)
-                reading.news |= not isinstance(value, (str, dict)) and bool(value)
+                reading.news |= bool(value) and not is_plain(key, value)
 
     def _whole(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
         """A text said whole: for the first time (``added``), or again (``done``)."""
@@ -366,6 +366,8 @@ class OpenAIResponses(BaseDialect):
         # Half of a JSON text would be parsed as a whole one.
         if isinstance(last, dict) and last.get("type") == "message" and place[0] == key and not ask.json:
             kept.append(_cut_message(last, place, ask.notice))
+        if ask.notice and not any(ask.notice in str(item.get("content")) for item in kept if isinstance(item, dict)):
+            kept.append(_notice(ask.notice))
         body[key] = kept
         if "output" in body:
             body.update(ending(ask))
@@ -417,6 +419,12 @@ class OpenAIRealtime(OpenAISocket):
 def ending(ask: Ask) -> JsonObject:
     """What a halted response says of itself."""
     return Closing(ask).ending()
+
+
+def _notice(text: str) -> JsonObject:
+    """A message of its own."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"id": "msg_notice", "type": "message", "status": "incomplete", "role": "assistant", "content": [part]}
 
 
 def _cut_message(message: JsonObject, place: Path, notice: str) -> JsonObject:

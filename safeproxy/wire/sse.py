@@ -165,6 +165,11 @@ def _take_field(frame: Frame, name: bytes, value: bytes) -> bool:
     return True
 
 
+def is_event_name(name: str) -> bool:
+    """Whether a text may stand in an ``event`` field."""
+    return name.isascii() and _EVENT_NAME.fullmatch(name.encode()) is not None
+
+
 def encode(data: bytes, like: Frame | None = None) -> bytes:
     """A frame of one line of ``data`` with the ``event``, ``id`` and ``retry`` fields of ``like``.
 

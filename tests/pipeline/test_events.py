@@ -197,10 +197,11 @@ class TestEnds:
         assert pipeline.report.ended == "stop"
 
     def test_an_end_marker_without_finish_is_recorded(self) -> None:
-        """The text did end, so all of it leaves; but the record does not say that the answer was finished."""
+        """The text did end, so all of it leaves; but the answer must not look as if it had been finished."""
         client, pipeline = served([opening(), *says("Hi ada"), DONE])
-        assert client.done
+        assert not client.done
         assert client.text() == "Hi ada"
+        assert "error" in client.events[-1]
         assert pipeline.report.ended == "upstream_incomplete"
 
     def test_nothing_follows_the_end_marker(self) -> None:
