@@ -105,7 +105,7 @@ CUTS = st.lists(st.integers(1, 40), max_size=8)
 
 BY_DIALECT, BY_VOICE, BY_STREAM = st.sampled_from(DIALECTS), st.sampled_from(VOICES), st.sampled_from(STREAMS)
 #: Each test is for all dialects, so it takes more examples than others.
-more = settings(max_examples=5 * settings().max_examples)
+more = settings(max_examples=3 * settings().max_examples)
 
 
 def cut(data: bytes, lengths: list[int]) -> list[bytes]:
@@ -459,12 +459,7 @@ FOUND: dict[str, tuple[Dialect, list[Any]]] = {
         ],
     ),
 }
-OPEN: dict[str, str] = {
-    "ollama, a time": "a shortcut takes any string for a time",
-    "responses, tokens that are no list": "the event made for the text has no such place",
-    "responses, tokens that are no list, at the end": "the event made for the text has no such place",
-    "gemini, a call's response": "the response of a call is not read",
-}
+OPEN: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(
@@ -483,3 +478,13 @@ def test_what_fuzzing_found_stays_mended(name: str) -> None:
     out, _ = run(dialect, frames, Ask())
     told = parsed(dialect, out)
     assert not any(MAIL[:-1] in text for text in [*strings(told), *joined(told), out.decode()])
+
+
+@pytest.mark.xfail(strict=True, reason="the notice is added to a text that is none")
+def test_a_halted_body_whose_text_is_no_text() -> None:
+    """The notice cannot go on with an object; the answer is cut off all the same."""
+    part = {"type": "output_text", "text": {"x": f"a {STOP}"}}
+    body = {"object": "response", "output": [{"type": "message", "content": [part]}]}
+    raw = json.dumps(body).encode()
+    _, out = BodyPipeline(registry.RESPONSES, POLICY, Ask(notice="stopped")).run(raw, 200)
+    assert leaked([json.loads(out)], out) is None

@@ -19,7 +19,7 @@ from safeproxy.wire import jsontext
 
 RULES = Path(__file__).parent.parent / "rules"
 #: Every how many-th sample is taken.
-EVERY = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 29
+EVERY = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 47
 VOICES = [voice for voice in voices() if voice.body is not None]
 by_voice = pytest.mark.parametrize("voice", VOICES, ids=lambda voice: voice.name)
 
