@@ -165,13 +165,12 @@ class Events:
         whole = not step.changed
         for name in reading.closes:
             self._close_named(step, name)
-        self._seal(step)
+        self._seal(step, early=True)
         for tokens in reading.tokens:
             self._queue_tokens(step, tokens)
         for slot in reading.slots:
             self._slot(step, slot)
-        if any(id(seal.holder) in step.touched for seal in reading.seals):
-            raise HaltError  # signed in the same event, so there is no original to put back
+        self._seal(step, early=False)
         for finish in reading.finishes:
             self._finish_choice(step, finish)
         if whole:
@@ -335,6 +334,9 @@ class Events:
     def _gate(self, step: Step, slot: Slot) -> None:
         channel = self._answer.channel(slot.choice, slot.channel)
         if channel is None:
+            if self._answer.is_edited(slot.channel):  # what it says has ended, and was changed
+                step.changed = step.withheld = True
+                del slot.holder[slot.key]
             return
         if not channel.edited and not channel.gated and not channel.held:
             return
@@ -626,10 +628,20 @@ class Events:
                 anchor.holder[anchor.key] = []
                 step.changed = True
 
-    def _seal(self, step: Step) -> None:
-        """Where the text under a signature was changed, put the original in the signature, sealed. Raises HaltError."""
+    def _seal(self, step: Step, *, early: bool) -> None:
+        """Where the text under a signature was changed, put the original in the signature, sealed. Raises HaltError.
+
+        ``early`` is before the event's own texts are read: a signature commonly comes after its text, but may come
+        with it.
+        """
         for seal in step.reading.seals:
-            if self._answer.is_edited(seal.channel):
+            fed = step.fed.get(seal.channel)
+            if fed is not None:
+                self._close(step, seal.channel, fed[0])
+                self._answer.end(seal.channel)
+            if id(seal.holder) in step.touched and fed is None:
+                raise HaltError  # a whole text, of which no original is kept
+            if (early or fed is not None) and self._answer.is_edited(seal.channel):
                 if not seal.restorable:
                     raise HaltError
                 original = self._answer.original(seal.channel)

@@ -14,8 +14,9 @@ from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
-from safeproxy.wire.base import compact, read_anything
+from safeproxy.wire.base import compact, read_anything, text_of
 from safeproxy.wire.dialect import Dialect, JsonObject
+from safeproxy.wire.leaves import is_exempt
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
 
@@ -79,11 +80,12 @@ class LinesPipeline:
             line, certain = None, True
         if not isinstance(line, dict):
             # A file whose first line is none is no file of answers; a single bad line is none of the others' fault.
-            return self.fail("malformed_event") if first else self._withheld("malformed_event")
+            return self.fail("malformed_event") if first else self._withheld("malformed_event", {})
+        names = {key: line[key] for key in ("custom_id", "key") if is_exempt("id", text_of(line, key)) and key in line}
         try:
             line, changed = self._filtered(line)
         except (HaltError, DetectorError):
-            return self._withheld("line_withheld")
+            return self._withheld("line_withheld", names)
         data = frame.data or b""
         if not changed and certain and jsontext.is_safe(data) and frame.raw.rstrip(b"\n") == data:
             return frame.raw
@@ -99,10 +101,11 @@ class LinesPipeline:
         holder[key], edited = self._inside(answer)
         return line, changed or edited
 
-    def _withheld(self, fault: str) -> bytes:
+    def _withheld(self, fault: str, names: JsonObject) -> bytes:
         self.report.fault(fault)
         self._cut = True
-        return encode_line(compact({"error": {"message": "This line is withheld.", "code": "content_filter"}}))
+        error = {"message": "This line is withheld.", "code": "content_filter"}
+        return encode_line(compact({**names, "error": error}))
 
     def _inside(self, answer: Any) -> tuple[Any, bool]:
         """The answer, filtered as if it had come by itself, and whether that changed it."""

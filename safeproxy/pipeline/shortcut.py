@@ -29,7 +29,7 @@ _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
 _TEXT = rb'(?P<text>[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*)'
 _PADDING = rb',\s*"obfuscation"\s*:\s*"[A-Za-z0-9]*"'
 #: What an event calls its number, or when it was made.
-_NUMBER, _STAMP = rb"(?:0|[1-9][0-9]{0,14})", rb"[!#-\[\]-~]{0,64}"
+_NUMBER, _STAMP = rb"(?:0|[1-9][0-9]{0,14})", rb"[0-9T:.Z+-]{1,40}"
 _PROBE, _OTHER_NUMBER, _OTHER_STAMP = "probe \ue000", 987_654_321, "2001-02-03T04:05:06Z"
 
 

@@ -25,7 +25,7 @@ _NATURAL = frozenset({"stop", "length", "tool_calls", "function_call"})
 
 
 class Stream:
-    """One ``text/event-stream`` answer on its way through the filter.
+    """One streamed answer on its way through the filter: events, lines, an array's elements, a file of answers.
 
     Whatever happens after the head was sent, the client gets whole events, the API's own terminal event and a
     clean end of the body.

@@ -58,6 +58,8 @@ class Anthropic(BaseDialect):
         """Thinking that was changed on its way out, as it was signed."""
         restored = False
         for block in _thinking_blocks(body):
+            if not text_of(block, "signature").startswith(SEALED):
+                continue
             opened = unseal(block["signature"])
             if opened is None:
                 raise ClientError(
@@ -163,7 +165,8 @@ class Anthropic(BaseDialect):
     def read_prompt(self, body: Any) -> Reading:
         """Every text of a request but signed thinking: it is the model's own, and must go back as it was signed."""
         reading = super().read_prompt(body)
-        reading.slots = [slot for slot in reading.slots if not (slot.key == "thinking" and "signature" in slot.holder)]
+        signed = {id(block) for block in _thinking_blocks(body) if text_of(block, "signature")}
+        reading.slots = [slot for slot in reading.slots if not (slot.key == "thinking" and id(slot.holder) in signed)]
         return reading
 
     # ---- writing
@@ -260,14 +263,14 @@ class Anthropic(BaseDialect):
 
 
 def _thinking_blocks(body: Any) -> Iterator[JsonObject]:
-    """The thinking blocks of a request whose signature is a seal."""
+    """The thinking blocks of a request, of a batch's requests too, that answers brought."""
     batch = at(body, "requests")
     bodies = [body, *(at(one, "params") for one in (batch if isinstance(batch, list) else ()))]
     found = [at(one, "messages") for one in bodies]
     for message in [message for messages in found if isinstance(messages, list) for message in messages]:
         content = at(message, "content")
         for block in content if isinstance(content, list) else ():
-            if text_of(block, "type") == "thinking" and text_of(block, "signature").startswith(SEALED):
+            if text_of(block, "type") == "thinking" and text_of(message, "role") == "assistant":
                 yield block
 
 

@@ -380,7 +380,7 @@ class _Reader:
             elif key == "partialArgs" and isinstance(value, list):
                 for position, piece in enumerate(value):
                     self._piece(value, position, piece, f"{name}.{key}", index, at)
-            elif key not in ("args", "response"):
+            elif key != _OBJECTS[part] or not is_empty(value):
                 leaves.collect(made, key, at, f"{name}.{key}", kind)
         self.reading.slots += inner.slots
 

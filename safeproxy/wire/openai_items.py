@@ -104,6 +104,8 @@ def read_part(reading: Reading, part: JsonObject, name: str, path: Path) -> None
         elif not is_media(key, value):
             _alone(reading, part, key, f"{name}.{key}", ChannelKind.OTHER, place)
     anchor_part(reading, part, name)
+    if "transcript" in part:
+        reading.padding += [(part, key) for key in ("audio", "data") if is_media(key, part.get(key))]
 
 
 def anchor_part(reading: Reading, holder: JsonObject, name: str) -> None:

@@ -294,7 +294,7 @@ class OpenAIResponses(BaseDialect):
         family, _, verb = text_of(event, "type").rpartition(".")
         if verb != "added":
             made, place = super().text_event(event, path)
-            if "logprobs" in event:
+            if "logprobs" in event and path[0] != "logprobs":
                 made["logprobs"] = []
             return made, place
         if "part" in event:

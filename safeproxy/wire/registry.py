@@ -58,8 +58,8 @@ _GEMINI = (
     r"/v1[a-z0-9]*(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?/(?:models|tunedModels|endpoints)/[^/:]+"
 )
 
-#: Paths as clients are known to send them, the trailing slash taken off, by the methods that ask for answers there.
 _SSE = re.compile(r"(?:^|&)(?:alt|%24alt|\$alt)=sse(?:&|$)")
+#: Paths as clients are known to send them, the trailing slash taken off, by the methods that ask for answers there.
 _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     (methods, re.compile(path), route)
     for methods, path, route in (

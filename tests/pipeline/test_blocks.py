@@ -94,3 +94,12 @@ def test_what_has_not_ended_can_be_made_to_leave() -> None:
     assert line.next() is None
     assert line.next(force=True) is one
     assert line.find("one") is None
+
+
+def test_many_calls_within_each_other_are_no_problem() -> None:
+    """Begun one after the other and ended the other way round."""
+    line = Line()
+    calls = [line.begin(str(number)) for number in range(3000)]
+    for call in reversed(calls):
+        line.add(call, begin("{}", ends=True))
+    assert [line.next() for _ in calls] == calls

@@ -203,3 +203,32 @@ class TestParts:
         """By what its values say."""
         parts, _, _ = self.told('{"to": "ada\\u0040exam', 'ple.com"}', ask=Ask(json=True))
         assert json.loads("".join(parts)) == {"to": "[EMAIL]"}
+
+
+class TestHaltedCompanions:
+    """What goes with a text goes with it in a halted answer, too."""
+
+    def test_log_probabilities_and_numbers_of_tokens(self) -> None:
+        """Of a choice that was redacted before another halted."""
+        entry = {"token": "ada@example.com", "logprob": -1.0, "bytes": None, "top_logprobs": []}
+        first = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "ada@example.com"},
+            "logprobs": {"content": [entry]},
+            "token_ids": [1, 2],
+            "finish_reason": "stop",
+        }
+        second = {"index": 1, "message": {"role": "assistant", "content": "Key sk-abcdefgh"}, "finish_reason": "stop"}
+        raw = json.dumps({"choices": [first, second]}).encode()
+        _, out = BodyPipeline(CHAT, POLICY).run(raw, 200)
+        one, two = json.loads(out)["choices"]
+        assert one["logprobs"]["content"] == []
+        assert "token_ids" not in one
+        assert (two["message"]["content"], two["finish_reason"]) == ("Key ", "content_filter")
+
+    def test_lists_of_tokens_of_other_servers(self) -> None:
+        """Whatever their shape, they spell the text."""
+        for beside in ({"logprobs": {"tokens": ["ada", "@example.com"]}}, {"meta_info": {"output": [["ada", 1]]}}):
+            entry = {"index": 0, "message": {"role": "assistant", "content": "ada@example.com"}, **beside}
+            _, out = BodyPipeline(CHAT, POLICY).run(json.dumps({"choices": [entry]}).encode(), 200)
+            assert b"ada" not in out

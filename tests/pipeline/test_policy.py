@@ -100,3 +100,25 @@ def test_what_may_be_text_is_not_recorded(name: str) -> None:
     assert report.model == "org/m-1:free@2"
     assert plain_reason(name) == "other"
     assert plain_reason("content_filter") == "content_filter"
+
+
+class TestCommitted:
+    """Texts that stand alone count when their event is sent."""
+
+    def test_what_is_sent_counts_as_it_was_judged(self) -> None:
+        """Passed, removed and placeholders."""
+        report = Report()
+        mark = report.mark()
+        report.count(10, 4, 8)
+        report.commit(mark)
+        report.withhold(mark)
+        assert (report.scanned, report.removed, report.passed, report.placeholders) == (10, 4, 6, 2)
+
+    def test_what_is_not_sent_was_all_removed(self) -> None:
+        """However it had been judged; what was sent before stays."""
+        report = Report()
+        report.count(3, 0, 3)
+        mark = report.mark()
+        report.count(10, 4, 8)
+        report.withhold(mark)
+        assert (report.scanned, report.removed, report.passed, report.placeholders) == (13, 10, 3, 0)

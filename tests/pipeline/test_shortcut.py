@@ -12,6 +12,7 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import DetectorError
 from safeproxy.pipeline import Policy, StreamPipeline
 from safeproxy.wire import jsontext
+from safeproxy.wire.registry import RESPONSES
 from tests.wire.chat import (
     CHAT,
     DONE,
@@ -169,3 +170,32 @@ class TestFastPath:
         assert b"".join(map(pipeline.feed, frames)) == b"".join(frames)
         assert len(pipeline._shortcuts._templates) <= 8
         assert pipeline._shortcuts._skip > 10
+
+
+class TestTicks:
+    """Events that differ in a number or a time."""
+
+    @staticmethod
+    def run(*numbers: str) -> tuple[bytes, StreamPipeline]:
+        """Deltas of a response with these numbers, as they are written."""
+        pipeline = StreamPipeline(RESPONSES, POLICY)
+        frame = b'data: {"type":"response.output_text.delta","sequence_number":%s,"output_index":0,"delta":"ha. "}\n\n'
+        return b"".join(pipeline.feed(frame % number.encode()) for number in numbers), pipeline
+
+    def test_numbers_that_do_not_count_number_nothing(self) -> None:
+        """A server that writes 0 every time repeats itself as it likes."""
+        out, pipeline = self.run(*["0"] * 5)
+        assert out.count(b"ha. ") == 5
+        assert out.count(b'"sequence_number":0') == 5
+        assert pipeline.report.faults == []
+
+    def test_a_repeated_number_is_a_repeated_event(self) -> None:
+        """On the fast path as on the slow."""
+        out, pipeline = self.run("1", "2", "3", "3", "4")
+        assert out.count(b"ha. ") == 4
+        assert pipeline.report.faults == ["repeated_event"]
+
+    def test_what_is_no_number_is_no_json(self) -> None:
+        """The fast path must not take what the slow one refuses."""
+        _, pipeline = self.run("1", "2", "007")
+        assert pipeline.report.faults == ["malformed_event"]

@@ -121,3 +121,28 @@ def test_paths_of_sockets(path: str, name: str) -> None:
     assert dialect is not None
     assert dialect.name == name
     assert socket_dialect("/v1/other") is None
+
+
+def test_responses_that_run_at_once_are_told_apart() -> None:
+    """By their ids: what one says is no part of the other's text."""
+    place = {"item_id": "item_1", "output_index": 0, "content_index": 0}
+    pieces = [("r1", "mail ada"), ("r2", "@example.com "), ("r1", " now "), ("r2", "yes ")]
+    found, _, _ = run(
+        *(message("response.output_text.delta", response_id=name, **place, delta=piece) for name, piece in pieces)
+    )
+    said = {name: "".join(one["delta"] for one in found if one["response_id"] == name) for name in ("r1", "r2")}
+    assert said == {"r1": "mail ada now ", "r2": "@example.com yes "}
+
+
+def test_too_many_responses_at_once_end_the_connection() -> None:
+    """Each has state."""
+    begun = [message("response.created", response={"id": f"r{number}", "output": []}) for number in range(70)]
+    _, _, pipeline = run(*begun)
+    assert pipeline.done
+    assert pipeline.report.faults == ["too_many_texts"]
+
+
+def test_messages_keep_their_line_ends() -> None:
+    """Some servers write JSON for people."""
+    pretty = json.dumps({"type": "session.created", "session": {"model": "m"}}, indent=2)
+    assert run(pretty)[1] == [pretty]

@@ -204,7 +204,7 @@ class TestThinking:
         """The API would refuse the request anyway, without a word on what to do."""
         signed = {"type": "thinking", "thinking": "x", "signature": SEALED + "x"}
         with pytest.raises(ClientError, match="seal_key"):
-            ANTHROPIC.restore({"messages": [{"content": [signed]}]}, lambda _: None)
+            ANTHROPIC.restore({"messages": [{"role": "assistant", "content": [signed]}]}, lambda _: None)
 
     @pytest.mark.parametrize("body", [None, [], {"messages": 3}, {"messages": [3, {"content": "x"}]}])
     def test_other_requests_are_left_alone(self, body: Any) -> None:
@@ -309,3 +309,46 @@ class TestOddEvents:
         out, pipeline = run(ANTHROPIC, [START, *tool(0, '{"to": "ada"}'), late, *end("tool_use"), *tool(1, "{}")])
         assert deltas(out, "partial_json") == '{"to": "ada"}'
         assert pipeline.report.faults == ["arguments_after_call"]
+
+
+def test_signed_thinking_is_not_scanned_in_prompts() -> None:
+    """It goes back as it was signed, or the API refuses the request."""
+    signed = {"type": "thinking", "thinking": "ask ada@example.com", "signature": "c2ln"}
+    request = {"messages": [{"role": "assistant", "content": [signed, {"type": "text", "text": "x"}]}]}
+    assert [slot.key for slot in ANTHROPIC.read_prompt(request).slots] == ["text"]
+
+
+def test_seals_of_a_batch_are_opened() -> None:
+    """Each request of it is one."""
+    signed = {"type": "thinking", "thinking": "x", "signature": SEALED + "1"}
+    batch = {"requests": [{"custom_id": "a", "params": {"messages": [{"role": "assistant", "content": [signed]}]}}]}
+    assert ANTHROPIC.restore(batch, {SEALED + "1": '["as it was", "c2ln"]'}.get)
+    assert signed["thinking"] == "as it was"
+
+
+def test_unknown_events_are_texts_that_go_on() -> None:
+    """A finding cut over two of them is found."""
+    frames = [frame("new_event", words="mail ada@exam"), frame("new_event", words="ple.com now")]
+    out, _ = run(ANTHROPIC, [START, *frames, *end()])
+    assert b"[EMAIL]" in out
+    assert b"ada" not in out
+
+
+def test_an_unknown_field_beside_held_text_passes() -> None:
+    """The event is sent in place, its text comes later."""
+    held = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": "ada"}, note="hey you. ")
+    begin, _, stop = text(0, "x")
+    out, _ = run(ANTHROPIC, [START, begin, held, stop, *end()])
+    assert [one.get("note") for one in events(out) if "note" in one] == ["hey you. "]
+
+
+def test_an_event_that_only_its_name_tells_is_read_by_it() -> None:
+    """Some servers leave the type out of the data."""
+    pieces = [
+        b'event: content_block_delta\ndata: {"index":0,"delta":{"type":"text_delta","text":"%s"}}\n\n' % one
+        for one in (b"ada@exam", b"ple.com ")
+    ]
+    begin, _, stop = text(0, "x")
+    out, _ = run(ANTHROPIC, [START, begin, *pieces, stop, *end()])
+    assert b'"[EMAIL] "' in out
+    assert b"ada@" not in out

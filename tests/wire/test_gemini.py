@@ -509,3 +509,23 @@ def test_prompts_are_read() -> None:
     )
     assert [slot.holder[slot.key] for slot in reading.slots] == ["one", "two"]
     assert {slot.mode for slot in reading.slots} == {Mode.WHOLE}
+
+
+def test_a_call_after_a_finding_that_halts_never_leaves() -> None:
+    """Though it came whole, in an event of its own or beside the text."""
+    call = {"functionCall": {"name": "send", "args": {"to": "x"}}}
+    for first in ([parts({"text": "Key sk-abc"}), parts(call)], [parts({"text": "Key sk-abc"}, call)]):
+        frames = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in [*first, parts({"text": "defgh "})]]
+        pipeline = StreamPipeline(GEMINI, POLICY)
+        out = b"".join(map(pipeline.feed, frames))
+        assert pipeline.report.ended == "content_filter"
+        assert b"send" not in out
+
+
+def test_grounding_does_not_say_what_is_held() -> None:
+    """It repeats pieces of the text."""
+    support = {"groundingSupports": [{"segment": {"text": "ada@exam", "endIndex": 8}}]}
+    made = parts({"text": "ada@exam"})
+    made["candidates"][0]["groundingMetadata"] = support
+    out = StreamPipeline(GEMINI, POLICY).feed(b"data: " + json.dumps(made).encode() + b"\n\n")
+    assert b"ada@" not in out

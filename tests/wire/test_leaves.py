@@ -74,3 +74,15 @@ def test_unknown_keys_are_text() -> None:
 def test_an_entry_is_known_by_its_index_or_its_position(entry: Any, index: int) -> None:
     """Only a sane number counts as an index."""
     assert entry_index(entry, 9) == index
+
+
+@pytest.mark.parametrize("key", ["id", "user_id", "status", "detail", "created_by", "model"])
+def test_an_address_is_no_id(key: str) -> None:
+    """Whatever the key promises."""
+    assert not is_exempt(key, "ada@example.com")
+
+
+@pytest.mark.parametrize("key", ["created_by", "detail", "createdness"])
+def test_keys_promise_only_what_they_are_known_for(key: str) -> None:
+    """A name that begins like another is another."""
+    assert not is_exempt(key, "token")

@@ -269,3 +269,47 @@ def test_prompts_are_read() -> None:
         }
     )
     assert [slot.holder[slot.key] for slot in reading.slots] == ["one", "two", "three"]
+
+
+class TestOrder:
+    """What acts waits for what was said before it."""
+
+    @staticmethod
+    def call() -> bytes:
+        """A line with a whole call."""
+        made = {"function": {"name": "send", "arguments": {"to": "x"}}}
+        told = {"model": "m", "created_at": "t", "message": {"role": "assistant", "content": "", "tool_calls": [made]}}
+        return json.dumps({**told, "done": False}).encode() + b"\n"
+
+    @staticmethod
+    def said(content: str, **more: Any) -> bytes:
+        """A line with text."""
+        told = {"model": "m", "created_at": "t", "message": {"role": "assistant", "content": content}}
+        return json.dumps({**told, "done": False, **more}).encode() + b"\n"
+
+    def test_a_call_leaves_after_the_text_before_it(self) -> None:
+        """Though a word of that text is held until the answer ends."""
+        pipeline = StreamPipeline(OLLAMA, POLICY)
+        out = pipeline.feed(self.said("I look it up")) + pipeline.feed(self.call())
+        assert b"send" not in out
+        out += pipeline.feed(self.said("", done=True, done_reason="stop")) + pipeline.finish()
+        told = [json.loads(line)["message"] for line in out.splitlines()]
+        assert "".join(one["content"] for one in told) == "I look it up"
+        (at,) = [number for number, one in enumerate(told) if one.get("tool_calls")]
+        assert at == len(told) - 2
+
+    def test_a_call_after_a_finding_that_halts_never_leaves(self) -> None:
+        """The client would carry it out."""
+        pipeline = StreamPipeline(OLLAMA, POLICY)
+        out = b"".join(map(pipeline.feed, [self.said("Key sk-abc"), self.call(), self.said("defgh ")]))
+        assert pipeline.report.ended == "content_filter"
+        assert b"send" not in out
+
+    def test_text_and_a_call_in_one_line_are_two(self) -> None:
+        """The text goes ahead."""
+        line = json.loads(self.call())
+        line["message"]["content"] = "Now ada"
+        pipeline = StreamPipeline(OLLAMA, POLICY)
+        out = pipeline.feed(json.dumps(line).encode() + b"\n")
+        assert b"Now " in out
+        assert b"send" not in out

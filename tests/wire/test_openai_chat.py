@@ -12,7 +12,7 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import ChannelKind
 from safeproxy.pipeline import Policy, StreamPipeline
 from safeproxy.wire.dialect import Mode
-from tests.wire.chat import CHAT, KEY, NUMBER, Client, call, choice, event
+from tests.wire.chat import CHAT, DONE, EMAIL, KEY, NUMBER, Client, call, choice, chunk, event, opening
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "openai_chat"
 POLICY = Policy(RuleSet([NUMBER, KEY]))
@@ -191,3 +191,13 @@ def test_usage_is_read_as_numbers_only() -> None:
         "total_tokens": True,
     }
     assert CHAT.read({"usage": usage}).usage == {"prompt_tokens": 3, "prompt_tokens_details.cached_tokens": 1}
+
+
+def test_signed_thinking_that_was_changed_halts() -> None:
+    """There is no way to put the original back."""
+    block = {"type": "thinking", "thinking": "ask ada@example.com", "signature": "c2ln"}
+    frames = [opening(), chunk({"thinking_blocks": [{"index": 0, **block}]}), chunk({}, "stop"), DONE]
+    pipeline = StreamPipeline(CHAT, Policy(RuleSet([EMAIL])))
+    out = b"".join(map(pipeline.feed, frames))
+    assert pipeline.report.ended == "content_filter"
+    assert b"c2ln" not in out

@@ -413,3 +413,16 @@ def test_words_of_a_stored_prompts_keys_are_filtered() -> None:
     assert b"ada@" not in run(RESPONSES, script.message("x").end())[0]
     ask = RESPONSES.ask({"metadata": {"ada@example.com": "1"}})
     assert b"ada@" in run(RESPONSES, script.frames, ask=ask)[0]
+
+
+@pytest.mark.parametrize("kind", ["response.audio", "response.output_audio"])
+def test_sound_after_its_transcripts_end_goes_with_it(kind: str) -> None:
+    """The words often run ahead of the sound."""
+    words = f"{kind}.transcript" if kind == "response.audio" else f"{kind}_transcript"
+    place = {"response_id": "r", "output_index": 0, "content_index": 0}
+    script = Script(numbered=False)
+    script.say(f"{words}.delta", **place, delta="Mail ada@example.com ")
+    script.say(f"{words}.done", **place, transcript="Mail ada@example.com ")
+    script.say(f"{kind}.delta", **place, delta="UklGRg==")
+    out, _ = run(RESPONSES, script.end())
+    assert b"UklGRg" not in out
