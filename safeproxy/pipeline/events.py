@@ -8,22 +8,21 @@ channel, or, when its choice ends, in an event of its own before the finish.
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 
-from safeproxy.core.filter import StreamFilter
 from safeproxy.errors import DetectorError
+from safeproxy.pipeline.acts import Acts
 from safeproxy.pipeline.answer import Answer
 from safeproxy.pipeline.blocks import HeldBlock, Line, Waiting
 from safeproxy.pipeline.calls import HeldCall, HeldCalls, Taken
 from safeproxy.pipeline.channel import Channel
+from safeproxy.pipeline.companions import Companions
 from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.shortcut import Shortcuts, Template
 from safeproxy.pipeline.step import Step, parted, put, put_tokens, release_tokens
-from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.pipeline.whole import HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
-from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot
 from safeproxy.wire.sse import Frame, is_event_name
 
 _BROKEN = "The answer could not be carried to its end."
@@ -45,10 +44,10 @@ class Events:
         self._dialect = dialect
         self._policy = policy
         self._answer = Answer(policy, report, self._scanner, json_content=ask.json, keep=self._voice.echoes)
+        self._companions = Companions(self._answer, self._voice, self._scanner, policy, report)
         self._calls = HeldCalls()
         self._line = Line()
-        self._acts: deque[tuple[dict[str, int], bytes]] = deque()  # events with whole calls, and what they wait for
-        self._acts_size = 0
+        self._acts = Acts()
         self._latest: JsonObject = {}
         self._constants: JsonObject = {}
         if self._voice.echoes:
@@ -167,7 +166,7 @@ class Events:
             self._close_named(step, name)
         self._seal(step, early=True)
         for tokens in reading.tokens:
-            self._queue_tokens(step, tokens)
+            self._companions.queue_tokens(step, tokens)
         for slot in reading.slots:
             self._slot(step, slot)
         self._seal(step, early=False)
@@ -176,7 +175,7 @@ class Events:
         if whole:
             self._learn(step)
         release_tokens(step)
-        self._drop_anchors(step)
+        self._companions.drop_anchors(step)
         for channel, _ in step.fed.values():
             step.after += channel.ungate()
         sent = self._sent(step)
@@ -189,27 +188,15 @@ class Events:
         return out
 
     def _in_turn(self, step: Step, sent: bytes) -> bytes:
-        """Let an event with a whole call wait until all text before it has left, and give those whose turn has come.
-
-        The client would act on a call although what was said before it may still be halted.
-        """
-        ready = []
-        while self._acts and self._answer.is_released(self._acts[0][0]):
-            ready.append(self._acts.popleft()[1])
-        if step.reading.acts and sent and (self._acts or self._answer.held()):
-            self._acts.append((self._answer.positions(), sent))
-            self._acts_size += len(sent)
-            sent = b""
-        if step.reading.finishes:
-            ready += [frame for _, frame in self._acts]
-            self._acts.clear()
-        if self._acts_size > self._policy.max_event_bytes:
-            return sent + self.fail("call_too_large")
-        # What was held of the text stands in the step itself, and so comes first; its end comes last.
-        if step.reading.finishes:
-            step.before += ready
+        """The event, if it need not wait for text before it, and the events that need not any more."""
+        if step.reading.finishes:  # the text has ended, and stands before this event
+            step.before += self._acts.all()
             return sent
-        return sent + b"".join(ready)
+        ready = self._acts.ready(self._answer)
+        if step.reading.acts and sent and self._acts.wait(sent, self._answer):
+            sent = b""
+        out = b"".join((sent, *ready))
+        return out if self._acts.size <= self._policy.max_event_bytes else out + self.fail("call_too_large")
 
     def _sent(self, step: Step) -> bytes:
         """The event itself, as it may be sent; nothing if there is nothing left in it."""
@@ -283,7 +270,7 @@ class Events:
         if slot.mode is Mode.DELTA:
             self._delta(step, slot)
         elif slot.mode is Mode.GATED:
-            self._gate(step, slot)
+            self._companions.gate(step, slot, self._encode)
         elif slot.mode is Mode.REPEAT:
             slot.holder[slot.key] = ""
             step.changed = True
@@ -328,44 +315,6 @@ class Events:
         """The channel's own event, saying ``text`` (the same object every time)."""
         put(channel.template, channel.path, text)
         return channel.template
-
-    # ---- audio, which waits for its transcript
-
-    def _gate(self, step: Step, slot: Slot) -> None:
-        channel = self._answer.channel(slot.choice, slot.channel)
-        if channel is None:
-            if self._answer.is_edited(slot.channel):  # what it says has ended, and was changed
-                step.changed = step.withheld = True
-                del slot.holder[slot.key]
-            return
-        if not channel.edited and not channel.gated and not channel.held:
-            return
-        step.changed = step.withheld = True
-        event, path = self._voice.text_event(step.event, slot.path)
-        put(event, path, slot.holder.pop(slot.key))
-        if channel.edited:
-            return
-        if "id" in slot.holder:  # once is enough: clients add strings up
-            put(event, (*path[:-1], "id"), slot.holder.pop("id"))
-        frame = self._encode(event, step.frame)
-        if not channel.gate(frame, self._policy.max_event_bytes):
-            self.report.fault("audio_dropped")
-
-    # ---- log probabilities
-
-    def _queue_tokens(self, step: Step, tokens: Tokens) -> None:
-        """Let log probabilities wait for the text they repeat: before it is fed, so that no edit of it is missed."""
-        channel = self._answer.channel(tokens.choice, tokens.channel)
-        if channel is None:
-            channel = self._answer.open(tokens.channel, tokens.channel, tokens.kind, tokens.choice)
-        if channel.tokens is None:
-            side = StreamFilter(
-                self._policy.rules, channel=tokens.name, kind=tokens.kind, hash_key=self._policy.hash_key
-            )
-            channel.tokens = TokenQueue(lambda token: self._scanner.is_clean(token, tokens.name, tokens.kind), side)
-        slots = [s for s in step.reading.slots if s.channel == tokens.channel and s.choice == tokens.choice]
-        channel.expect(tokens.holder[tokens.key], "".join(slot.holder[slot.key] for slot in slots))
-        step.tokens.append((tokens, channel))
 
     # ---- ends
 
@@ -437,7 +386,7 @@ class Events:
                         step.before.append(self._release_call(call))
             for key, channel in self._answer.of_choice(None):
                 self._close(step, key, channel)
-            step.before += [frame for _, frame in self._acts]
+            step.before += self._acts.all()
         except HaltError:
             return self.halt("content_filter", step)
         except DetectorError:
@@ -560,14 +509,11 @@ class Events:
             if self._answer.has_ended(key) or self._answer.is_over(step.reading):
                 return self._after_end(step)
             self._shortcuts.forget_all()
-            if not self._line:  # what was said before the call must be decided before it
-                for name in step.reading.closes:
-                    self._close_named(step, name)
             block = self._line.begin(key)
         self._line.add(block, step)
         if block.ended:
             self._answer.end(key)
-        return b"".join((*step.before, self._bounded(self._advance())))
+        return self._bounded(self._advance())
 
     def _after_end(self, step: Step) -> bytes:
         """An event of a call that has ended: it leaves if it says nothing more of it."""
@@ -591,7 +537,10 @@ class Events:
                 step = Step(first.event, self._voice.read(first.event), first.frame, first.verbatim)
                 out.append(self._guarded(step))
             else:
-                out.append(self._released(first))
+                frames = self._released(first)
+                # What was said before the call must be decided before it.
+                if self.done or force or not self._acts.wait(frames, self._answer):
+                    out.append(frames)
         return b"".join(out)
 
     def _released(self, block: HeldBlock) -> bytes:
@@ -617,16 +566,6 @@ class Events:
         self._voice.stamp(event, own=True)
         self._voice.sent(event)
         return self._encode(event, frame)
-
-    def _drop_anchors(self, step: Step) -> None:
-        for anchor in step.reading.anchors:
-            void = self._answer.is_edited(anchor.channel) or id(anchor.holder) in step.touched
-            if anchor.repeats:
-                void |= any(channel.held for _, channel in self._answer.named(anchor.channel))
-            if void and anchor.holder[anchor.key]:
-                step.void |= not isinstance(anchor.holder[anchor.key], list)
-                anchor.holder[anchor.key] = []
-                step.changed = True
 
     def _seal(self, step: Step, *, early: bool) -> None:
         """Where the text under a signature was changed, put the original in the signature, sealed. Raises HaltError.

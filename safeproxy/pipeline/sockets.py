@@ -48,7 +48,9 @@ class SocketPipeline:
         """The upstream has closed the connection; an answer that was not finished is not sent to its end."""
         if self.done:
             return []
-        broken = next((one for one in (*self._responses.values(), self._beside) if one.begun), None)
+        # Beside the responses of a concurrent dialect there is nothing that would have to end.
+        running = (*self._responses.values(), *(() if self._about[0].concurrent else (self._beside,)))
+        broken = next((one for one in running if one.begun), None)
         if broken is not None:
             return self._ended(broken, "no_finish")
         self.done = True

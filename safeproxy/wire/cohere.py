@@ -121,8 +121,6 @@ class Cohere(BaseDialect):
         if index in self._calls:
             reading.block = f"tool.{index}"
             reading.block_begins = kind == "tool-call-start"
-            if reading.block_begins:
-                reading.closes.append("tool_plan")
             reading.block_ends = kind == "tool-call-end"
 
     def _citation(self, reading: Reading, event: JsonObject, kind: str) -> None:

@@ -81,6 +81,8 @@ class Closing:
         output = [self._items[index].item for index in sorted(self._items)]
         response = {**self._response, **self.ending(), "output": output}
         verb = "done" if self._realtime else response["status"]
+        if self._realtime:
+            events = [{**event, "response_id": response.get("id")} for event in events]
         return [*events, {"type": f"response.{verb}", "response": response}]
 
     def ending(self) -> JsonObject:

@@ -69,7 +69,16 @@ class OpenAIResponses(BaseDialect):
     typed = True
     echoes = True
     tick: str | None = "sequence_number"
-    head = ("type", "item_id", "output_index", "content_index", "summary_index", "command_index", "sequence_number")
+    head = (
+        "type",
+        "response_id",
+        "item_id",
+        "output_index",
+        "content_index",
+        "summary_index",
+        "command_index",
+        "sequence_number",
+    )
 
     def __init__(self, ask: Ask | None = None) -> None:
         super().__init__(ask)
