@@ -188,7 +188,7 @@ def test_any_bytes_give_a_file_of_lines(data: bytes, lengths: list[int]) -> None
     pipeline = LinesPipeline(registry.dialect_of, POLICY)
     out = b"".join(map(pipeline.feed, cut(data, lengths))) + pipeline.finish()
     assert pipeline.done
-    parsed(registry.GENERIC_LINES, out)
+    parsed(registry.GENERIC_LINES, out.rstrip(b"\n") + b"\n" if out else out)  # the last line needs no end
 
 
 @given(
@@ -284,7 +284,8 @@ def test_no_secret_leaves_a_mutated_body(dialect: Dialect, random_: Random, time
         return
     for body in events:
         raw = json.dumps(body).encode()
-        _, out = BodyPipeline(dialect, POLICY, Ask(json=random_.random() < 0.2)).run(raw, status)
+        ask = Ask(json=random_.random() < 0.2, notice=random_.choice(["", "stopped"]))
+        _, out = BodyPipeline(dialect, POLICY, ask).run(raw, status)
         assert leaked([json.loads(out)], out) is None
 
 
@@ -480,7 +481,6 @@ def test_what_fuzzing_found_stays_mended(name: str) -> None:
     assert not any(MAIL[:-1] in text for text in [*strings(told), *joined(told), out.decode()])
 
 
-@pytest.mark.xfail(strict=True, reason="the notice is added to a text that is none")
 def test_a_halted_body_whose_text_is_no_text() -> None:
     """The notice cannot go on with an object; the answer is cut off all the same."""
     part = {"type": "output_text", "text": {"x": f"a {STOP}"}}

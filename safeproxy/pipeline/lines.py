@@ -14,7 +14,7 @@ from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
-from safeproxy.wire.base import compact, read_anything, text_of
+from safeproxy.wire.base import compact, read_anything
 from safeproxy.wire.dialect import Dialect, JsonObject
 from safeproxy.wire.leaves import is_exempt
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
@@ -81,7 +81,7 @@ class LinesPipeline:
         if not isinstance(line, dict):
             # A file whose first line is none is no file of answers; a single bad line is none of the others' fault.
             return self.fail("malformed_event") if first else self._withheld("malformed_event", {})
-        names = {key: line[key] for key in ("custom_id", "key") if is_exempt("id", text_of(line, key)) and key in line}
+        names = {key: line[key] for key in ("custom_id", "key") if _is_name(line.get(key))}
         try:
             line, changed = self._filtered(line)
         except (HaltError, DetectorError):
@@ -142,3 +142,8 @@ def _answer(line: JsonObject) -> tuple[JsonObject | None, str]:
         if isinstance(holder, dict) and isinstance(holder.get(path[-1]), dict):
             return holder, path[-1]
     return None, ""
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value is what a client calls its request."""
+    return isinstance(value, str) and is_exempt("id", value)

@@ -444,8 +444,8 @@ def _cut_message(message: JsonObject, place: Path, notice: str) -> JsonObject:
         for part in content:  # what spells the text, and what points into it
             if isinstance(part, dict):
                 part.update({key: [] for key in ("annotations", "logprobs") if key in part})
-        if notice and content and isinstance(content[-1], dict) and "text" in content[-1]:
-            content[-1]["text"] += notice
+        if notice and content and text_of(content[-1], "type") == "output_text":
+            content[-1]["text"] = text_of(content[-1], "text") + notice
         message["content"] = content
     message["status"] = "incomplete"
     return message
