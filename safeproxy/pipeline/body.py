@@ -18,10 +18,10 @@ from safeproxy.pipeline.step import put_tokens
 from safeproxy.pipeline.tokens import TokenQueue
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
+from safeproxy.wire.base import BLOCKED
 from safeproxy.wire.dialect import Ask, Dialect, Mode, Reading, Slot, Tokens
 
 _UNREADABLE = "The upstream's answer could not be read."
-_BLOCKED = "Blocked by content policy (content_policy_violation)."
 
 
 class BodyPipeline:
@@ -216,7 +216,7 @@ class BodyPipeline:
         self.report.withhold()
         self._end(why)
         status = status if status >= 400 else 502
-        return status, self._dialect.error_body(_BLOCKED, status=status, code="content_filter")
+        return status, self._dialect.error_body(BLOCKED, status=status, code="content_filter")
 
     def _end(self, ended: str) -> None:
         self.report.commit()

@@ -29,6 +29,7 @@ from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.sockets import Socket
 from safeproxy.shell.upstream import FAULTS, send
+from safeproxy.wire.base import BLOCKED
 from safeproxy.wire.registry import Route, route_for, socket_dialect
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
@@ -197,11 +198,9 @@ def _scanned(service: Service, exchange: Exchange, asked: Asked, body: bytes) ->
     if service.unrecorded:
         raise audit_refusal()
     if verdict.blocked:
-        # This wording and code are what SDKs and gateways recognise as a content policy block.
-        message = "Blocked by content policy (content_policy_violation)."
-        native = asked.refused_prompt(message)
+        native = asked.refused_prompt(BLOCKED)
         status, told = (400, None) if native is None else (native[0], native[1:])
-        raise Refusal(status, "content_filter", message, ended="prompt_blocked", native=told)
+        raise Refusal(status, "content_filter", BLOCKED, ended="prompt_blocked", native=told)
     return verdict.body
 
 

@@ -13,7 +13,17 @@ from typing import Any
 
 from safeproxy.errors import ClientError
 from safeproxy.events import ChannelKind
-from safeproxy.wire.base import BaseDialect, at, compact, empty_after, numbers, read_anything, settle_pieces, text_of
+from safeproxy.wire.base import (
+    BaseDialect,
+    at,
+    compact,
+    empty_after,
+    index_of,
+    numbers,
+    read_anything,
+    settle_pieces,
+    text_of,
+)
 from safeproxy.wire.dialect import Ask, Finish, JsonObject, Mode, Path, Reading, Seal, Slot
 from safeproxy.wire.leaves import Leaves, is_exempt, is_index, unknown_keys
 from safeproxy.wire.sse import Frame
@@ -104,7 +114,7 @@ class Anthropic(BaseDialect):
         return reading
 
     def _start(self, reading: Reading, event: JsonObject) -> None:
-        index, block = _index(event), event["content_block"]
+        index, block = index_of(event), event["content_block"]
         reading.opened[0] = True
         if text_of(block, "type") in _CALLS:
             self._calls.add(index)
@@ -113,7 +123,7 @@ class Anthropic(BaseDialect):
         _others(reading, event, "content_block", index)
 
     def _delta(self, reading: Reading, event: JsonObject) -> None:
-        index, delta = _index(event), event["delta"]
+        index, delta = index_of(event), event["delta"]
         reading.opened[0] = True
         name, path = f"block.{index}", ("delta",)
         kind = text_of(delta, "type")
@@ -145,7 +155,7 @@ class Anthropic(BaseDialect):
         settle_pieces(reading)
 
     def _stop(self, reading: Reading, event: JsonObject) -> None:
-        index = _index(event)
+        index = index_of(event)
         if index in self._calls:
             reading.block, reading.block_ends = f"block.{index}", True
         reading.closes.append(f"block.{index}")
@@ -176,7 +186,7 @@ class Anthropic(BaseDialect):
         if event.get("type") == "content_block_start":
             kind = text_of(event["content_block"], "type")
             _, delta_key, delta, _ = _TEXTS.get(kind, (path[-1], path[-1], "text_delta", None))
-            made = {"type": "content_block_delta", "index": _index(event), "delta": {"type": delta, delta_key: ""}}
+            made = {"type": "content_block_delta", "index": index_of(event), "delta": {"type": delta, delta_key: ""}}
             return made, ("delta", delta_key)
         return super().text_event(event, path)
 
@@ -184,10 +194,10 @@ class Anthropic(BaseDialect):
         """Keep which blocks are open and what the usage was."""
         kind = event.get("type")
         if kind == "content_block_start":
-            self._open[_index(event)] = text_of(event.get("content_block"), "type")
-            self._next = max(self._next, _index(event) + 1)
+            self._open[index_of(event)] = text_of(event.get("content_block"), "type")
+            self._next = max(self._next, index_of(event) + 1)
         elif kind == "content_block_stop":
-            self._open.pop(_index(event), None)
+            self._open.pop(index_of(event), None)
         elif kind == "message_start":
             tokens = at(event, "message", "usage", "output_tokens")
             self._output_tokens = tokens if type(tokens) is int else 0
@@ -354,11 +364,6 @@ def _others(reading: Reading, event: JsonObject, known: str, index: int) -> None
 def _says_more(event: JsonObject, key: str) -> bool:
     """Whether a delta's event says anything but the delta's text."""
     return bool(event.keys() - {"type", "index", "delta"} or event["delta"].keys() - {"type", key})
-
-
-def _index(event: JsonObject) -> int:
-    index = event.get("index")
-    return index if is_index(index) else 0
 
 
 def _details() -> JsonObject:

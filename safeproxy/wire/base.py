@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
 from safeproxy.wire import sse
 from safeproxy.wire.dialect import Ask, Decoder, Dialect, JsonObject, Mode, Path, Reading, Slot
-from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, unknown_keys
+from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, is_index, unknown_keys
 
 DONE = b"[DONE]"
+#: What a block is told as: in this wording SDKs and gateways know it for a content policy's.
+BLOCKED = "Blocked by content policy (content_policy_violation)."
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 #: What one of a text's own objects keeps in an event made after it: clients add other strings up, ids too.
 _KEPT = frozenset({"index", "type"})
 _EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -229,3 +233,19 @@ def at(value: Any, *path: str | int) -> Any:
         else:
             return None
     return value
+
+
+def index_of(value: Any) -> int:
+    """The number of a choice, a block, a candidate; where there is one only it may be left out."""
+    index = value.get("index") if isinstance(value, dict) else None
+    return index if is_index(index) else 0
+
+
+def asks_for_json(body: Any) -> bool:
+    """Whether a request asks for structured output by ``response_format``."""
+    return text_of(at(body, "response_format"), "type") in ("json_object", "json_schema")
+
+
+def is_base64(value: str) -> bool:
+    """Whether a string could be a piece of sound in base64."""
+    return _BASE64.fullmatch(value) is not None

@@ -13,10 +13,13 @@ from typing import Any
 from safeproxy.events import ChannelKind
 from safeproxy.wire import sse
 from safeproxy.wire.base import (
+    BLOCKED,
     BaseDialect,
+    asks_for_json,
     at,
     compact,
     empty_after,
+    index_of,
     numbers,
     read_anything,
     settle_pieces,
@@ -27,7 +30,6 @@ from safeproxy.wire.dialect import Anchor, Ask, Finish, JsonObject, Mode, Path, 
 from safeproxy.wire.leaves import Leaves, is_index, unknown_keys
 
 #: What this proxy says where the API would explain an error.
-EXPLANATION = "Blocked by content policy (content_policy_violation)."
 
 _CONTENT = ("delta", "message", "content")
 _TEXTS = {"text": ChannelKind.CONTENT, "thinking": ChannelKind.REASONING}
@@ -63,13 +65,13 @@ class Cohere(BaseDialect):
 
     def ask(self, body: Any) -> Ask:
         """Structured output is ``response_format``."""
-        return Ask(json=text_of(at(body, "response_format"), "type") == "json_object")
+        return Ask(json=asks_for_json(body))
 
     # ---- reading
 
     def read(self, event: JsonObject) -> Reading:
         """One event, told by its ``type``."""
-        kind, index = text_of(event, "type"), _index(event)
+        kind, index = text_of(event, "type"), index_of(event)
         says_text = kind in _DELTAS and not (_says_more(event) and kind != "tool-call-delta")
         reading = Reading(news=not says_text, keys=unknown_keys(event))
         reading.opened[0] = kind == "message-start"
@@ -181,16 +183,16 @@ class Cohere(BaseDialect):
         """A delta, also for a text that its content began with."""
         if event.get("type") == "content-start" and path[:3] == _CONTENT and len(path) == 4:
             said = {"message": {"content": {path[3]: ""}}}
-            return {"type": "content-delta", "index": _index(event), "delta": said}, path
+            return {"type": "content-delta", "index": index_of(event), "delta": said}, path
         return skeleton(event, path, self.head)
 
     def sent(self, event: JsonObject) -> None:
         """Keep which contents are open."""
         if event.get("type") == "content-start":
-            self._open[_index(event)] = text_of(at(event, *_CONTENT), "type")
-            self._next = max(self._next, _index(event) + 1)
+            self._open[index_of(event)] = text_of(at(event, *_CONTENT), "type")
+            self._next = max(self._next, index_of(event) + 1)
         elif event.get("type") == "content-end":
-            self._open.pop(_index(event), None)
+            self._open.pop(index_of(event), None)
 
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """The notice if there is one, the end of what is open, and the message's end with the reason ``ERROR``."""
@@ -199,7 +201,7 @@ class Cohere(BaseDialect):
         begun: list[JsonObject] = []
         if not open_choices.get(0, True):
             begun = [{"type": "message-start", "delta": {"message": _EMPTY_MESSAGE}}]
-        return [_frame(event) for event in (*begun, *self._shown(), *self._ended(EXPLANATION))]
+        return [_frame(event) for event in (*begun, *self._shown(), *self._ended(BLOCKED))]
 
     def _shown(self) -> list[JsonObject]:
         """The notice, in the text that is open or in one of its own."""
@@ -250,11 +252,6 @@ class Cohere(BaseDialect):
     def error_body(self, message: str, *, status: int, code: str) -> bytes:
         """A string under ``message``."""
         return compact({"message": message})
-
-
-def _index(event: JsonObject) -> int:
-    index = event.get("index")
-    return index if is_index(index) else 0
 
 
 def _says_more(event: JsonObject) -> bool:

@@ -19,6 +19,7 @@ from safeproxy.wire.base import (
     at,
     compact,
     empty_after,
+    index_of,
     informs,
     is_empty,
     is_plain,
@@ -116,7 +117,7 @@ class Gemini(BaseDialect):
         reading = reader.top(event)
         if _is_piece(event):
             (candidate,) = event["candidates"]
-            reading.block = f"candidate.{_index(candidate)}.functionCall"
+            reading.block = f"candidate.{index_of(candidate)}.functionCall"
             reading.block_begins = "name" in candidate["content"]["parts"][0]["functionCall"]
             reading.block_ends = not candidate["content"]["parts"][0]["functionCall"].get("willContinue")
         settle_pieces(reading)
@@ -284,7 +285,7 @@ class _Reader:
         for position, entry in enumerate(candidates):
             path: Path = ("candidates", position)
             if isinstance(entry, dict) and (entry.get("index") is None or is_index(entry["index"])):
-                self._candidate(entry, _index(entry), path)
+                self._candidate(entry, index_of(entry), path)
             else:
                 # The number tells the channels apart, so a wrong one must do so, too.
                 odd = repr(entry.get("index")) if isinstance(entry, dict) else position
@@ -400,12 +401,6 @@ class _Reader:
                 self.reading.slots.append(Slot(f"{name}.{key}", name, kind, Mode.OBJECT, piece, key, at, index))
             else:
                 self._whole(piece, key, at, f"{name}.{key}", index)
-
-
-def _index(candidate: Any) -> int:
-    """A candidate's number; where there is one candidate only it is left out."""
-    index = candidate.get("index") if isinstance(candidate, dict) else None
-    return index if is_index(index) else 0
 
 
 def _reason(candidate: JsonObject) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from safeproxy.wire.base import BaseDialect, informs, numbers, read_anything
+from safeproxy.wire.base import BLOCKED, BaseDialect, informs, numbers, read_anything
 from safeproxy.wire.dialect import Decoder, JsonObject, Mode, Path, Reading
 from safeproxy.wire.leaves import Leaves, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
@@ -21,7 +21,6 @@ from safeproxy.wire.sse import Frame
 _LABELS = ("type", "event", "object", "kind")
 _NUMBERS = ("index", "output_index", "content_index")
 _LABEL = re.compile(r"[A-Za-z0-9_:./-]{1,64}")
-_BLOCKED = "Blocked by content policy (content_policy_violation)."
 
 
 class Generic(BaseDialect):
@@ -68,7 +67,7 @@ class Generic(BaseDialect):
 
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """The error: what such an API says when it stops an answer is not known."""
-        return [self.error_frame(_BLOCKED, "content_filter")]
+        return [self.error_frame(BLOCKED, "content_filter")]
 
 
 def _spoken(value: Any) -> str:

@@ -7,7 +7,6 @@ llama.cpp's ``__verbose``, OpenRouter's ``reasoning_details``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,12 @@ from safeproxy.events import ChannelKind
 from safeproxy.wire.base import (
     DONE,
     BaseDialect,
-    at,
+    asks_for_json,
     compact,
     empty_after,
+    index_of,
     informs,
+    is_base64,
     is_empty,
     is_plain,
     numbers,
@@ -44,7 +45,6 @@ from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind
 
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 #: Values that say something of the text beside them, and whether they spell it.
 _PADDING = {
     "obfuscation": False,
@@ -68,7 +68,7 @@ class OpenAIChat(BaseDialect):
 
     def ask(self, body: Any) -> Ask:
         """Structured output is ``response_format``."""
-        return Ask(json=text_of(at(body, "response_format"), "type") in ("json_object", "json_schema"))
+        return Ask(json=asks_for_json(body))
 
     def split(self, event: JsonObject, held: Callable[[int], bool]) -> list[JsonObject]:
         """One event a choice and a call's piece, if there are calls and they do not stand alone."""
@@ -76,7 +76,7 @@ class OpenAIChat(BaseDialect):
         if not isinstance(choices, list) or not any(_calls(choice) for choice in choices):
             return [event]
         if len(choices) == 1:
-            ends = _reason(choices[0]) and not held(_index(choices[0]))
+            ends = _reason(choices[0]) and not held(index_of(choices[0]))
             if ends or _is_pure_piece(event, choices[0]):
                 return [event]
         parts = [part for choice in choices for part in _parts(choice, held)]
@@ -108,7 +108,7 @@ class OpenAIChat(BaseDialect):
         """A chunk with the role alone."""
         for entry in event.get("choices", ()):
             delta = entry.get("delta") if isinstance(entry, dict) else None
-            if isinstance(delta, dict) and "role" in delta and _index(entry) == choice:
+            if isinstance(delta, dict) and "role" in delta and index_of(entry) == choice:
                 head = {key: event[key] for key in _HEAD if key in event}
                 opening = {"role": delta.pop("role"), "content": delta.pop("content", None)}
                 return {**head, "choices": [{"index": choice, "delta": opening, "finish_reason": None}]}
@@ -153,7 +153,7 @@ class OpenAIChat(BaseDialect):
                 continue
             if "finish_reason" in choice or "message" in choice:
                 choice["finish_reason"] = "content_filter"
-            if _index(choice) in passed and halted is not None:
+            if index_of(choice) in passed and halted is not None:
                 continue
             if "logprobs" in choice:
                 choice["logprobs"] = None
@@ -213,7 +213,7 @@ class _Reader:
         for position, entry in enumerate(choices):
             path: Path = ("choices", position)
             if isinstance(entry, dict) and (entry.get("index") is None or is_index(entry["index"])):
-                self._choice(entry, _index(entry), path)
+                self._choice(entry, index_of(entry), path)
             else:
                 # The number tells the channels apart, so a wrong one must do so, too.
                 odd = repr(entry.get("index")) if isinstance(entry, dict) else position
@@ -395,7 +395,7 @@ class _Reader:
         for key, value in audio.items():
             if key == "transcript" and isinstance(value, str):
                 self._text(audio, key, name, ChannelKind.AUDIO, (*path, key), index)
-            elif key == "data" and isinstance(value, str) and _BASE64.fullmatch(value):
+            elif key == "data" and isinstance(value, str) and is_base64(value):
                 slot = Slot(name, name, ChannelKind.AUDIO, Mode.GATED, audio, key, (*path, key), index)
                 self.reading.slots.append(slot)
             else:
@@ -413,12 +413,6 @@ class _Reader:
             elif value is not None:
                 # Token by token, in lists of whatever shape: it goes with the text.
                 self._padding(logprobs, key, (*path, key))
-
-
-def _index(choice: Any) -> int:
-    """A choice's number; servers that send one choice only may leave it out."""
-    index = choice.get("index") if isinstance(choice, dict) else None
-    return index if is_index(index) else 0
 
 
 def _reason(choice: Any) -> bool:
@@ -455,7 +449,7 @@ def _is_pure_piece(event: JsonObject, choice: JsonObject) -> bool:
 
 def _parts(choice: Any, held: Callable[[int], bool]) -> list[Any]:
     """A choice as: all but its calls, each call's piece, its finish."""
-    if not _calls(choice) or (_reason(choice) and not held(_index(choice))):
+    if not _calls(choice) or (_reason(choice) and not held(index_of(choice))):
         return [choice]
     delta = choice["delta"]
     others = {key: value for key, value in delta.items() if key not in ("tool_calls", "function_call")}
@@ -478,8 +472,8 @@ def _parts(choice: Any, held: Callable[[int], bool]) -> list[Any]:
         pieces.append({"function_call": delta["function_call"]})
     elif delta.get("function_call") is not None:
         others["function_call"] = delta["function_call"]
-    parts: list[JsonObject] = [{"index": _index(choice), "delta": piece, "finish_reason": None} for piece in pieces]
+    parts: list[JsonObject] = [{"index": index_of(choice), "delta": piece, "finish_reason": None} for piece in pieces]
     if _reason(choice):
-        parts.append({"index": _index(choice), "delta": {}, "finish_reason": choice["finish_reason"]})
+        parts.append({"index": index_of(choice), "delta": {}, "finish_reason": choice["finish_reason"]})
         rest["finish_reason"] = None
     return [rest, *parts]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeproxy.wire.base import text_of
+from safeproxy.wire.base import BLOCKED, text_of
 from safeproxy.wire.dialect import Ask, JsonObject
 from safeproxy.wire.leaves import is_index
 
@@ -90,7 +90,7 @@ class Closing:
         if self._realtime:
             return {"status": "incomplete", "status_details": {"type": "incomplete", "reason": "content_filter"}}
         if self._ask.failed:
-            error = {"code": "invalid_prompt", "message": "Blocked by content policy (content_policy_violation)."}
+            error = {"code": "invalid_prompt", "message": BLOCKED}
             return {"status": "failed", "error": error, "incomplete_details": None}
         return {"status": "incomplete", "error": None, "incomplete_details": {"reason": "content_filter"}}
 

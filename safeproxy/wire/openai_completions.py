@@ -14,9 +14,11 @@ from safeproxy.events import ChannelKind
 from safeproxy.wire.base import (
     DONE,
     BaseDialect,
+    asks_for_json,
     at,
     compact,
     empty_after,
+    index_of,
     is_empty,
     is_plain,
     numbers,
@@ -56,7 +58,7 @@ class OpenAICompletions(BaseDialect):
 
     def ask(self, body: Any) -> Ask:
         """Structured output is ``response_format``, where servers have it."""
-        return Ask(json=text_of(at(body, "response_format"), "type") in ("json_object", "json_schema"))
+        return Ask(json=asks_for_json(body))
 
     def read(self, event: JsonObject) -> Reading:
         """A piece of a completion."""
@@ -71,7 +73,7 @@ class OpenAICompletions(BaseDialect):
         choice = at(event, "choices", 0)
         place = at(choice, "logprobs", "text_offset", 0)
         name = at(event, "id")
-        return (name, _index(choice), place) if is_index(place) and place and isinstance(name, str) else None
+        return (name, index_of(choice), place) if is_index(place) and place and isinstance(name, str) else None
 
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
         """Clients want all fields of a choice."""
@@ -138,7 +140,7 @@ class OpenAICompletions(BaseDialect):
                 del choice[key]
             if "logprobs" in choice:
                 choice["logprobs"] = None
-            if _index(choice) not in passed or halted is None:
+            if index_of(choice) not in passed or halted is None:
                 choice["text"] = text_of(choice, "text") + ask.notice
         return True
 
@@ -193,7 +195,7 @@ class _Reader:
         for position, entry in enumerate(choices):
             path: Path = ("choices", position)
             if isinstance(entry, dict) and (entry.get("index") is None or is_index(entry["index"])):
-                self._choice(entry, _index(entry), path)
+                self._choice(entry, index_of(entry), path)
             else:
                 # The number tells the channels apart, so a wrong one must do so, too.
                 odd = repr(entry.get("index")) if isinstance(entry, dict) else position
@@ -243,7 +245,7 @@ class _Reader:
 
     def _native(self, event: JsonObject) -> None:
         """llama.cpp's own shape."""
-        reading, index = self.reading, _index(event)
+        reading, index = self.reading, index_of(event)
         reading.opened[index] = False
         self._text(event, "content", index, ("content",))
         name, kind = f"choice.{index}.logprobs", ChannelKind.CONTENT
@@ -309,12 +311,6 @@ def _write(logprobs: JsonObject, entries: list[Any]) -> None:
     if logprobs.get("text_offset"):
         offsets = [getattr(entry, "offset", None) for entry in entries]
         logprobs["text_offset"] = None if None in offsets else offsets
-
-
-def _index(choice: Any) -> int:
-    """A choice's number; servers that send one choice only may leave it out."""
-    index = choice.get("index") if isinstance(choice, dict) else None
-    return index if is_index(index) else 0
 
 
 def _is_native(event: JsonObject) -> bool:

@@ -8,7 +8,6 @@ which some servers change with every event.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from safeproxy.wire.base import (
     at,
     compact,
     empty_after,
+    is_base64,
     is_plain,
     numbers,
     read_anything,
@@ -52,7 +52,6 @@ _JSON_FAMILIES = frozenset({"function_call_arguments", "mcp_call_arguments"})
 _SOUND = {"audio": "audio.transcript", "output_audio": "output_audio_transcript"}
 #: Families with more than one name.
 _SAME = {"audio_transcript": "audio.transcript"}
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LAST = frozenset(
     {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
 )
@@ -218,7 +217,7 @@ class OpenAIResponses(BaseDialect):
             if key == "obfuscation" and isinstance(value, str) and value.isalnum():
                 reading.padding.append((event, key))
             elif key == "delta" and isinstance(value, str):
-                if family in _SOUND and _BASE64.fullmatch(value):
+                if family in _SOUND and is_base64(value):
                     # What it says its transcript says: it leaves after that, and not if that was changed.
                     transcript = f"{_place(event)}.{_SOUND[family]}"
                     reading.slots.append(

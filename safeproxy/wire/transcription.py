@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from safeproxy.events import ChannelKind
-from safeproxy.wire.base import BaseDialect, numbers, read_anything, text_of
+from safeproxy.wire.base import BLOCKED, BaseDialect, numbers, read_anything, text_of
 from safeproxy.wire.dialect import Anchor, Finish, JsonObject, Mode, Reading, Tokens
 from safeproxy.wire.leaves import Leaves, unknown_keys
 
 #: The one channel: what is said, whoever says it.
 CHANNEL = "transcript"
 #: What this proxy says where it ends an answer.
-EXPLANATION = "Blocked by content policy (content_policy_violation)."
 
 _DELTA, _DONE = "transcript.text.delta", "transcript.text.done"
 _KNOWN = frozenset({_DELTA, _DONE, "transcript.text.segment"})
@@ -78,7 +77,7 @@ class Transcription(BaseDialect):
 
     def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
         """An error: the API has no end for what was filtered."""
-        return [self.error_frame(EXPLANATION, "content_filter")]
+        return [self.error_frame(BLOCKED, "content_filter")]
 
 
 def _speak(reading: Reading, key: str, mode: Mode) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from safeproxy.pipeline import StreamPipeline
-from safeproxy.wire.cohere import EXPLANATION, Cohere
+from safeproxy.wire.base import BLOCKED
+from safeproxy.wire.cohere import Cohere
 from safeproxy.wire.dialect import Ask
 from tests.wire.chat import DONE, POLICY
 from tests.wire.played import events, judged, named, played
@@ -306,7 +307,7 @@ class TestHalt:
         out, pipeline = played(COHERE, answer(*content("One. ", "Key sk-abcdefgh "), *content("more", index=1)))
         ends = [
             {"type": "content-end", "index": 0},
-            {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": EXPLANATION}},
+            {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": BLOCKED}},
         ]
         assert out == b"".join(named(START, *content("One. ", "Key ")[:-1], *ends))
         assert pipeline.report.ended == "content_filter"

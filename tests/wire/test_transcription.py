@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from safeproxy.wire.transcription import EXPLANATION, Transcription
+from safeproxy.wire.base import BLOCKED
+from safeproxy.wire.transcription import Transcription
 from tests.wire.played import events, frames, judged, played
 
 SPEECH = Transcription()
@@ -101,7 +102,7 @@ class TestStream:
         out, pipeline = played(SPEECH, frames(*deltas("One. ", "Key sk-abcdefgh "), done("One. Key sk-abcdefgh ")))
         assert text(out) == ("One. Key ", "")
         error = events(out)[-1]["error"]
-        assert (error["code"], error["message"]) == ("content_filter", EXPLANATION)
+        assert (error["code"], error["message"]) == ("content_filter", BLOCKED)
         assert pipeline.report.ended == "content_filter"
 
     def test_a_stream_that_breaks_off_ends_with_an_error(self) -> None:
