@@ -128,7 +128,8 @@ class Channel:
             self._half = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._half = split_half(text)
-        return self._kept_in_mind(text, self._take(text))
+        out = self._take(text)
+        return out if self._original is None else self._kept_in_mind(text, out)
 
     def finish(self) -> str:
         """The channel's text has ended; give the rest. Raises DetectorError as `feed` does."""

@@ -37,6 +37,8 @@ class Events:
     def __init__(self, dialect: Dialect, policy: Policy, ask: Ask, report: Report) -> None:
         self.report = report
         self.done = False
+        self.in_order = True
+        """Whether events may be taken as they come: none has to wait behind a call, and no call behind text."""
         self.voice = self._voice = dialect.voice(dataclasses.replace(ask, notice="") if ask.json else ask)
         self.scanner = self._scanner = Scanner(policy, report)
         self.shortcuts = self._shortcuts = Shortcuts(self._voice.tick)
@@ -63,11 +65,6 @@ class Events:
         """Whether any choice is known."""
         return bool(self._answer.choices)
 
-    @property
-    def in_order(self) -> bool:
-        """Whether events may be taken as they come: none has to wait behind a call, and no call behind text."""
-        return not self._line and not self._acts
-
     def split(self, event: JsonObject) -> list[JsonObject]:
         """The event as one or more that each carry one call's piece or none."""
         return self._voice.split(event, self._calls.holds)
@@ -84,9 +81,8 @@ class Events:
         self.end(ended)
         return self._voice.error_frame(message, ended)
 
-    def go_on(self, template: Template, text: str, raw: bytes) -> bytes:
-        """Take an event that follows a template, and differs in its text only."""
-        number = template.number
+    def go_on(self, template: Template, text: str, raw: bytes, number: int | None) -> bytes:
+        """Take an event that follows a template, and differs in its text only, or in its number if it has one."""
         channel = template.owner
         if isinstance(channel, HeldCall):
             assert template.pieces is not None
@@ -99,7 +95,7 @@ class Events:
         if out == text and jsontext.is_safe(raw):
             sent = raw if number is None else self._numbered(template, None, number, raw)
         elif out or not (template.bare or channel.halted):
-            sent = template.frame(out) if number is None else self._numbered(template, out, number, raw)
+            sent = template.frame(raw, out) if number is None else self._numbered(template, out, number, raw)
         else:
             sent = b""
             self._voice.dropped({})
@@ -114,7 +110,7 @@ class Events:
     def _numbered(self, template: Template, text: str | None, number: int, raw: bytes) -> bytes:
         """The frame that the template met, with the text if it is another, and with the number that is due."""
         due = self._voice.renumber(number)
-        return raw if text is None and due == number else template.frame(text, due)
+        return raw if text is None and due == number else template.frame(raw, text, due)
 
     def part(self, event: JsonObject, frame: Frame, verbatim: bool) -> bytes:
         """Take an event; give what may be sent. ``verbatim`` says that the frame's bytes may be, if nothing changes."""
@@ -122,7 +118,9 @@ class Events:
         if self._line and self._must_wait(step.reading):
             self._line.wait(event, frame, verbatim=verbatim)
             return self._bounded(b"")
-        return self._guarded(step)
+        out = self._guarded(step)
+        self.in_order = not self._line and not self._acts
+        return out
 
     def _guarded(self, step: Step) -> bytes:
         """Take an event whose turn it is; end the answer if anything in it says so."""

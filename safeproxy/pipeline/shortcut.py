@@ -43,21 +43,17 @@ class Template:
     stand alone in each such event and were found clean.
     """
 
+    shape: Plain | Ticking
     owner: Channel | HeldCall
-    pattern: re.Pattern[bytes]
     bare: bool
     scanned: int
     pieces: list[str] | None = None
-    match: re.Match[bytes] | None = None
-    """The frame met last."""
 
     def text(self, raw: bytes) -> str | None:
         """The text in a frame, None if the frame is not of this kind."""
-        match = self.pattern.fullmatch(raw)
-        if match is None:
+        body = self.shape.body(raw)
+        if body is None:
             return None
-        self.match = match
-        body = match["text"]
         try:
             if _PLAIN(body):
                 return body.decode()
@@ -66,25 +62,76 @@ class Template:
             return None
         return value if isinstance(value, str) else None
 
-    @property
-    def number(self) -> int | None:
-        """The number of the frame met last, if its tick is one."""
-        assert self.match is not None
-        if "tick" not in self.pattern.groupindex or self.match.string[self.match.start("tick") - 1] == ord('"'):
-            return None
-        return int(self.match["tick"])
+    def number(self, raw: bytes) -> int | None:
+        """The number of a frame of this kind, if it has one."""
+        return self.shape.number(raw) if isinstance(self.shape, Ticking) else None
 
-    def frame(self, text: str | None, number: int | None = None) -> bytes:
-        """The frame met last with another text, then without padding, or with another number; None leaves them."""
-        assert self.match is not None
-        raw, groups = self.match.string, self.pattern.groupindex
+    def frame(self, raw: bytes, text: str | None, number: int | None = None) -> bytes:
+        """A frame of this kind with another text, then without padding, or with another number; None leaves them."""
+        if isinstance(self.shape, Ticking):
+            return self.shape.frame(raw, text, number)
+        return raw if text is None else self.shape.frame(raw, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """``before``, the text, ``after``, perhaps padding and then ``end``; ``unpadded`` is what stands after the text
+    without padding. By far the commonest shape, and the cheapest to make and to meet.
+    """
+
+    before: bytes
+    after: bytes
+    end: bytes
+    unpadded: bytes
+
+    def body(self, raw: bytes) -> bytes | None:
+        """The text as it is written, None if the frame is not of this shape."""
+        if not raw.startswith(self.before) or not raw.endswith(self.end):
+            return None
+        start, stop = len(self.before), len(raw) - len(self.end)
+        if self.after is not self.end:
+            padding = raw.find(self.after, start)
+            if padding < 0 or not raw[padding + len(self.after) : stop].isalnum():
+                return None
+            stop = padding
+        return raw[start:stop] if stop >= start else None
+
+    def frame(self, raw: bytes, text: str) -> bytes:
+        """The frame with another text."""
+        return self.before + jsontext.dump_text(text, ascii_only=raw.isascii()) + self.unpadded
+
+
+@dataclass(frozen=True, slots=True)
+class Ticking:
+    """Any other shape, as a pattern with the groups ``text``, and perhaps ``pad`` and ``tick``."""
+
+    pattern: re.Pattern[bytes]
+    numbered: bool
+
+    def body(self, raw: bytes) -> bytes | None:
+        """The text as it is written, None if the frame is not of this shape."""
+        match = self.pattern.fullmatch(raw)
+        return None if match is None else match["text"]
+
+    def number(self, raw: bytes) -> int | None:
+        """The frame's number, if its tick is one."""
+        if not self.numbered:
+            return None
+        match = self.pattern.fullmatch(raw)
+        assert match is not None
+        return int(match["tick"])
+
+    def frame(self, raw: bytes, text: str | None, number: int | None) -> bytes:
+        """The frame with another text or another number."""
+        match = self.pattern.fullmatch(raw)
+        assert match is not None
         new: list[tuple[tuple[int, int], bytes]] = []
         if text is not None:
-            new.append((self.match.span("text"), jsontext.dump_text(text, ascii_only=raw.isascii())))
-            if "pad" in groups:
-                new.append((self.match.span("pad"), b""))
+            new.append((match.span("text"), jsontext.dump_text(text, ascii_only=raw.isascii())))
+            if "pad" in self.pattern.groupindex:
+                new.append((match.span("pad"), b""))
         if number is not None:
-            new.append((self.match.span("tick"), str(number).encode()))
+            new.append((match.span("tick"), str(number).encode()))
         return _replaced(raw, new)
 
 
@@ -122,24 +169,24 @@ class Shortcuts:
 
     def learn(self, frame: Frame, path: Path, channel: Channel, *, bare: bool, scanned: int) -> None:
         """Remember a frame whose only delta stands at ``path``."""
-        pattern = self._pattern(frame, path)
-        if pattern is not None:
-            self._add(Template(channel, pattern, bare, scanned))
+        shape = self._shape(frame, path)
+        if shape is not None:
+            self._add(Template(shape, channel, bare, scanned))
 
     def learn_call(self, frame: Frame, path: Path, call: HeldCall, pieces: list[str], *, scanned: int) -> None:
         """Remember a frame that brings nothing but a piece of a call's text."""
-        pattern = self._pattern(frame, path)
-        if pattern is not None:
-            self._add(Template(call, pattern, bare=True, scanned=scanned, pieces=pieces))
+        shape = self._shape(frame, path)
+        if shape is not None:
+            self._add(Template(shape, call, bare=True, scanned=scanned, pieces=pieces))
 
-    def _pattern(self, frame: Frame, path: Path) -> re.Pattern[bytes] | None:
+    def _shape(self, frame: Frame, path: Path) -> Plain | Ticking | None:
         """Where templates turn out useless (every frame has another id, say) fewer and fewer frames are tried."""
         if self._skip:
             self._skip -= 1
             return None
         self._useless += 1
         self._skip = 2 ** min(self._useless - _TRIES, 8) if self._useless > _TRIES else 0
-        return _pattern_of(frame, path, self._tick)
+        return _shape_of(frame, path, self._tick)
 
     def _add(self, template: Template) -> None:
         self._templates.insert(0, template)
@@ -155,13 +202,14 @@ class _Hole:
     other: bytes
 
 
-def _pattern_of(frame: Frame, path: Path, tick: str | None) -> re.Pattern[bytes] | None:
-    """What matches such frames, None if the place of the text in the bytes cannot be told for sure."""
+def _shape_of(frame: Frame, path: Path, tick: str | None) -> Plain | Ticking | None:
+    """The shape of such frames, None if the place of the text in the bytes cannot be told for sure."""
     assert frame.data is not None
     data, key = frame.data, path[-1]
     if not isinstance(key, str) or frame.raw.count(data) != 1:
         return None
     wanted = _with(data, path, _PROBE)
+    numbered = tick is not None and type(wanted.get(tick)) is int
     around = []
     if wanted.pop("obfuscation", None) is not None:
         padding = _only(_PADDING, data)
@@ -177,9 +225,25 @@ def _pattern_of(frame: Frame, path: Path, tick: str | None) -> re.Pattern[bytes]
     for match in place.finditer(data):
         holes = [_Hole(match.span("text"), _TEXT, _PROBE.encode()), *around]
         if _parsed(_replaced(data, [(hole.span, hole.other) for hole in holes])) == wanted:
-            start = frame.raw.index(data)
-            return re.compile(_escaped(frame.raw, start, holes), re.DOTALL)
+            return _made(frame.raw, frame.raw.index(data), holes, numbered=numbered)
     return None
+
+
+def _made(raw: bytes, start: int, holes: list[_Hole], *, numbered: bool) -> Plain | Ticking:
+    """The shape of a frame with these holes in its data, which begins at ``start``: the text's first."""
+    (text_from, text_to), others = holes[0].span, holes[1:]
+    before, after = raw[: start + text_from], raw[start + text_to :]
+    if not others:
+        return Plain(before, after, after, after)
+    pad_from, pad_to = others[0].span
+    if len(others) > 1 or numbered or others[0].other or pad_from < text_to:
+        return Ticking(re.compile(_escaped(raw, start, holes), re.DOTALL), numbered)
+    # Padding ends in a quote, its value stands before it.
+    padding = raw[start + pad_from : start + pad_to]
+    value = padding[:-1].rindex(b'"') + 1
+    end = raw[start + pad_to - 1 :]
+    shown = raw[start + text_to : start + pad_from]
+    return Plain(before, shown + padding[:value], end, shown + end[1:])
 
 
 def _tick_hole(data: bytes, key: str, wanted: Any) -> _Hole | None:

@@ -121,12 +121,13 @@ class StreamPipeline:
 
     def _follow(self, template: Template, text: str, raw: bytes) -> bytes:
         self.report.events += 1
-        number = template.number if self._voice.tick is not None else None
-        mark = None if number is None else self._voice.mark({self._voice.tick or "": number})
-        if mark is not None and self._repeats.is_one(mark, raw):
-            self.report.fault("repeated_event")
-            return b""
-        return self._events.go_on(template, text, raw)
+        number = template.number(raw)
+        if number is not None:
+            mark = self._voice.mark({self._voice.tick or "": number})
+            if mark is not None and self._repeats.is_one(mark, raw):
+                self.report.fault("repeated_event")
+                return b""
+        return self._events.go_on(template, text, raw, number)
 
     def _without_data(self, frame: Frame) -> bytes:
         return b"retry: " + frame.retry + b"\n\n" if frame.retry and self.dialect.comments else b""
