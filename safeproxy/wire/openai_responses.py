@@ -128,7 +128,8 @@ class OpenAIResponses(BaseDialect):
         else:
             reading.error = verb == "error" or bool(event.get("error"))
             # What nobody knows may go on from event to event.
-            self._rest(reading, event, (), f"other.{family}.{verb}", delta=not reading.error)
+            known = reading.error or family == "rate_limits"
+            self._rest(reading, event, (), f"other.{family}.{verb}", delta=not known)
 
     def _settle(self, reading: Reading, event: JsonObject, kind: str) -> None:
         """What goes for an event of whatever kind."""

@@ -45,7 +45,8 @@ def run(*messages: str, dialect: Any = REALTIME) -> tuple[list[Any], list[str], 
 
 def test_clean_messages_pass_as_they_came() -> None:
     """One response after the other."""
-    messages = [message("session.created", session={"model": "m"}), *response("Hello. "), *response("Bye. ")]
+    limits = message("rate_limits.updated", rate_limits=[{"name": "requests", "limit": 3, "remaining": 2}])
+    messages = [message("session.created", session={"model": "m"}), *response("Hello. "), limits, *response("Bye. ")]
     assert run(*messages)[1] == messages
 
 
