@@ -23,6 +23,7 @@ from safeproxy.wire import registry
 from safeproxy.wire.dialect import Ask, Dialect
 from safeproxy.wire.ndjson import SseToNdjson
 from tests.fuzz.mutations import (
+    DIALECTS,
     MAIL,
     POLICY,
     SECRETS,
@@ -42,21 +43,6 @@ from tests.fuzz.mutations import (
 )
 from tests.golden.cases import Case, cases
 
-DIALECTS: tuple[Dialect, ...] = (
-    registry.CHAT,
-    registry.RESPONSES,
-    registry.ANTHROPIC,
-    registry.COHERE,
-    registry.COMPLETIONS,
-    registry.GEMINI,
-    registry.GEMINI_ARRAY,
-    registry.OLLAMA,
-    registry.REALTIME,
-    registry.SOCKET,
-    registry.TRANSCRIPTION,
-    registry.GENERIC,
-    registry.GENERIC_LINES,
-)
 VOICES = voices()
 STREAMS = [case for case in cases() if case.streamed]
 RECORDED = {case.name: parsed(case.dialect, case.upstream()) for case in STREAMS}

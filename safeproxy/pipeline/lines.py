@@ -11,7 +11,7 @@ from typing import Any
 from safeproxy.errors import DetectorError, UpstreamError
 from safeproxy.pipeline.body import BodyPipeline
 from safeproxy.pipeline.policy import Policy, Report
-from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.rename import filter_alone
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
 from safeproxy.wire.base import compact, read_anything
@@ -120,15 +120,7 @@ class LinesPipeline:
         reading = read_anything(line, "line")
         if len(reading.slots) + len(reading.keys) > TEXTS_LIMIT:
             raise DetectorError("too many texts in one line")
-        changed = rename_keys(reading.keys, self._scanner)
-        if changed:
-            reading = read_anything(line, "line")
-        for slot in reading.slots:
-            before = slot.holder[slot.key]
-            if self._scanner.place(slot).halted:
-                raise HaltError
-            changed |= slot.holder[slot.key] != before
-        return changed
+        return filter_alone(reading, lambda: read_anything(line, "line"), self._scanner)
 
     def _end(self, ended: str) -> None:
         self.done = True

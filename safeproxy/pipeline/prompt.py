@@ -11,7 +11,7 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import ClientError, DetectorError
 from safeproxy.events import ChannelKind, Finding
 from safeproxy.pipeline.policy import Policy, Report
-from safeproxy.pipeline.rename import rename_keys
+from safeproxy.pipeline.rename import filter_alone
 from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner
 from safeproxy.wire import jsontext
 from safeproxy.wire.dialect import Dialect
@@ -57,15 +57,7 @@ def _filter(dialect: Dialect, scanner: Scanner, value: Any) -> bool:
     reading = dialect.read_prompt(value)
     if len(reading.slots) + len(reading.keys) > TEXTS_LIMIT:
         raise ClientError(f"the request body has more than {TEXTS_LIMIT} texts")
-    changed = rename_keys(reading.keys, scanner)
-    if changed:
-        reading = dialect.read_prompt(value)
-    for slot in reading.slots:
-        before = slot.holder[slot.key]
-        if scanner.place(slot).halted:
-            raise HaltError
-        changed |= slot.holder[slot.key] != before
-    return changed
+    return filter_alone(reading, lambda: dialect.read_prompt(value), scanner)
 
 
 @lru_cache(maxsize=8)

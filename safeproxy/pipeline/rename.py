@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from safeproxy.events import ChannelKind
 from safeproxy.pipeline.whole import HaltError, Scanner
-from safeproxy.wire.dialect import JsonObject, Key
+from safeproxy.wire.dialect import JsonObject, Key, Reading
 
 
 def rename_keys(keys: Iterable[Key], scanner: Scanner) -> bool:
@@ -23,6 +23,22 @@ def rename_keys(keys: Iterable[Key], scanner: Scanner) -> bool:
     for holder, names in found.values():
         _rename(holder, names)
     return bool(found)
+
+
+def filter_alone(reading: Reading, again: Callable[[], Reading], scanner: Scanner) -> bool:
+    """Filter keys and texts of which each stands alone, in place; whether any was changed.
+
+    ``again`` reads anew once keys were renamed. Raises HaltError and DetectorError.
+    """
+    changed = rename_keys(reading.keys, scanner)
+    if changed:
+        reading = again()
+    for slot in reading.slots:
+        before = slot.holder[slot.key]
+        if scanner.place(slot).halted:
+            raise HaltError
+        changed |= slot.holder[slot.key] != before
+    return changed
 
 
 def _rename(holder: JsonObject, names: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from safeproxy.wire.base import BLOCKED, BaseDialect, informs, numbers, read_anything
+from safeproxy.wire.base import BLOCKED, BaseDialect, numbers, read_anything
 from safeproxy.wire.dialect import Decoder, JsonObject, Mode, Path, Reading
 from safeproxy.wire.leaves import Leaves, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
@@ -33,14 +33,11 @@ class Generic(BaseDialect):
     def read(self, event: JsonObject) -> Reading:
         """Every string is a piece of the text at its place."""
         reading = Reading(keys=unknown_keys(event), error=bool(event.get("error")))
-        told = ".".join(_spoken(event[name]) for name in self.head[4:] if name in event) or "event"
+        told = ".".join(_spoken(event[name]) for name in (*_LABELS, *_NUMBERS) if name in event) or "event"
         for key, value in event.items():
             if value is None or isinstance(value, (str, int, float)):
                 reading.constants[key] = value
-            elif informs(key, value):
-                reading.news |= not isinstance(value, (dict, list))
-            label = key in _LABELS and isinstance(value, str) and _LABEL.fullmatch(value) is not None
-            whole = reading.error or label
+            whole = reading.error or (key in _LABELS and _is_label(value))
             Leaves(reading, delta=not whole, whole=whole).collect(event, key, (key,), f"top.{told}.{key}")
         # Labels first: what is in them must be decided before an event of our own repeats them.
         reading.slots.sort(key=lambda slot: slot.mode is Mode.DELTA)
@@ -59,9 +56,7 @@ class Generic(BaseDialect):
 
     def text_event(self, event: JsonObject, path: Path) -> tuple[JsonObject, Path]:
         """With the event's labels, by which clients go."""
-        labels = {
-            key: event[key] for key in _LABELS if isinstance(event.get(key), str) and _LABEL.fullmatch(event[key])
-        }
+        labels = {key: event[key] for key in _LABELS if _is_label(event.get(key))}
         made, place = super().text_event(event, path)
         return {**labels, **made}, place
 
@@ -70,10 +65,14 @@ class Generic(BaseDialect):
         return [self.error_frame(BLOCKED, "content_filter")]
 
 
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and _LABEL.fullmatch(value) is not None
+
+
 def _spoken(value: Any) -> str:
     """A label or a number as a part of a channel's name; never a text that could be anything."""
-    if isinstance(value, str):
-        return value.replace(".", "_") if _LABEL.fullmatch(value) else "*"
+    if _is_label(value):
+        return str(value).replace(".", "_")
     return str(value) if type(value) is int else "*"
 
 

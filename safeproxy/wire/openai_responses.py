@@ -208,9 +208,7 @@ class OpenAIResponses(BaseDialect):
             reading.anchors.append(Anchor(f"{name}.output_text", event, "annotation"))
 
     def _delta(self, reading: Reading, event: JsonObject, family: str) -> None:
-        name = f"{_place(event)}.{family}"
-        if family.startswith("conversation."):  # beside the responses, where nothing else tells one from another
-            name = f"conversation.{family}.{event.get('item_id')}"
+        name = _channel(event, family)
         kind = kind_of_family(family)
         reading.opened[0] = True
         reading.news = False
@@ -239,9 +237,7 @@ class OpenAIResponses(BaseDialect):
 
     def _whole(self, reading: Reading, event: JsonObject, family: str, verb: str) -> None:
         """A text said whole: for the first time (``added``), or again (``done``)."""
-        name = f"{_place(event)}.{family}"
-        if family.startswith("conversation."):
-            name = f"conversation.{family}.{event.get('item_id')}"
+        name = _channel(event, family)
         kind = kind_of_family(family)
         if verb != "added":
             reading.closes.append(name)
@@ -449,6 +445,13 @@ def _cut_message(message: JsonObject, place: Path, notice: str) -> JsonObject:
         message["content"] = content
     message["status"] = "incomplete"
     return message
+
+
+def _channel(event: JsonObject, family: str) -> str:
+    """The channel of an event's text."""
+    if family.startswith("conversation."):  # beside the responses, where nothing else tells one from another
+        return f"conversation.{family}.{event.get('item_id')}"
+    return f"{_place(event)}.{family}"
 
 
 def _is_position(key: str, value: Any) -> bool:

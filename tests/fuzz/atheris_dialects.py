@@ -33,6 +33,7 @@ with atheris.instrument_imports(include=["safeproxy.wire", "safeproxy.pipeline",
     from safeproxy.wire.dialect import Ask, Dialect
 
 from tests.fuzz.mutations import (
+    DIALECTS,
     MAIL,
     POLICY,
     SECRETS,
@@ -48,21 +49,6 @@ from tests.fuzz.mutations import (
 )
 from tests.golden.cases import CLEAN, cases
 
-DIALECTS: tuple[Dialect, ...] = (
-    registry.CHAT,
-    registry.RESPONSES,
-    registry.ANTHROPIC,
-    registry.COHERE,
-    registry.COMPLETIONS,
-    registry.GEMINI,
-    registry.GEMINI_ARRAY,
-    registry.OLLAMA,
-    registry.REALTIME,
-    registry.SOCKET,
-    registry.TRANSCRIPTION,
-    registry.GENERIC,
-    registry.GENERIC_LINES,
-)
 VOICES = voices()
 SAMPLES = [event for voice in VOICES for event in voice.events(['{"text":', '"ab"}'])]
 

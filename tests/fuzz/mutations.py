@@ -17,9 +17,25 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Action
 from safeproxy.pipeline import Policy, StreamPipeline
 from safeproxy.pipeline.shortcut import Shortcuts
+from safeproxy.wire import registry
 from safeproxy.wire.dialect import Ask, Dialect
 from safeproxy.wire.leaves import is_exempt
 
+DIALECTS: tuple[Dialect, ...] = (
+    registry.CHAT,
+    registry.RESPONSES,
+    registry.ANTHROPIC,
+    registry.COHERE,
+    registry.COMPLETIONS,
+    registry.GEMINI,
+    registry.GEMINI_ARRAY,
+    registry.OLLAMA,
+    registry.REALTIME,
+    registry.SOCKET,
+    registry.TRANSCRIPTION,
+    registry.GENERIC,
+    registry.GENERIC_LINES,
+)
 MAIL = "qzjxkv@vwkqzj.qzx"
 STOP = "sk-qzjxkvwq"
 SECRETS = (MAIL, STOP)
