@@ -31,7 +31,7 @@ from safeproxy.wire.base import (
 )
 from safeproxy.wire.dialect import Anchor, Ask, Decoder, Dialect, Finish, JsonObject, Mode, Path, Reading, Slot
 from safeproxy.wire.jsonarray import ArrayWriter, JsonArrayDecoder, encode_element
-from safeproxy.wire.leaves import Leaves, is_index, kind_of, unknown_keys
+from safeproxy.wire.leaves import Leaves, kind_of, numbered, unknown_keys
 
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("createTime", "modelVersion", "responseId")
@@ -253,7 +253,8 @@ class _Reader:
         reading.keys = unknown_keys(event)
         for key, value in event.items():
             if key == "candidates" and isinstance(value, list):
-                self._candidates(value)
+                for entry, index, path in numbered(self.reading, key, value, whole=not self._streamed):
+                    self._candidate(entry, index, path)
                 continue
             if value is None or isinstance(value, (str, int, float)):
                 reading.constants[key] = value
@@ -280,18 +281,6 @@ class _Reader:
         if reason:
             self.reading.opened[0] = False
             self.reading.finishes.append(Finish(0, reason, feedback, "blockReason"))
-
-    def _candidates(self, candidates: list[Any]) -> None:
-        for position, entry in enumerate(candidates):
-            path: Path = ("candidates", position)
-            if isinstance(entry, dict) and (entry.get("index") is None or is_index(entry["index"])):
-                self._candidate(entry, index_of(entry), path)
-            else:
-                # The number tells the channels apart, so a wrong one must do so, too.
-                odd = repr(entry.get("index")) if isinstance(entry, dict) else position
-                leaves = Leaves(self.reading, whole=not self._streamed)
-                leaves.collect(candidates, position, path, f"candidates.{odd}")
-                self.reading.news = True
 
     def _candidate(self, entry: JsonObject, index: int, path: Path) -> None:
         reading, name = self.reading, f"candidate.{index}"

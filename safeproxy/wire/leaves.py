@@ -6,11 +6,11 @@ A leaf with an exempt key must look like what such a key carries (one token, not
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, TypeGuard
 
 from safeproxy.events import ChannelKind
-from safeproxy.wire.dialect import Key, Mode, Path, Reading, Slot
+from safeproxy.wire.dialect import JsonObject, Key, Mode, Path, Reading, Slot
 
 _EXEMPT_NAMES = """
     id type object model role status finish_reason native_finish_reason system_fingerprint service_tier signature
@@ -216,6 +216,23 @@ def entry_index(entry: Any, position: int) -> int:
     """The number by which later events refer to a list's entry: its ``index`` if it has one, else its position."""
     index = entry.get("index") if isinstance(entry, dict) else None
     return index if is_index(index) else position
+
+
+def numbered(reading: Reading, key: str, entries: list[Any], *, whole: bool) -> Iterator[tuple[JsonObject, int, Path]]:
+    """Each well-formed choice in ``entries`` (the event's ``key``) with its number and path; any other is read as text.
+
+    A missing number is 0. An entry with a wrong one, or that is no object, goes into ``reading`` leaf by leaf.
+    """
+    for position, entry in enumerate(entries):
+        path: Path = (key, position)
+        index = entry.get("index") if isinstance(entry, dict) else position
+        if isinstance(entry, dict) and (index is None or is_index(index)):
+            yield entry, index or 0, path
+            continue
+        # The number tells the channels apart, so a wrong one must do so, too.
+        odd = repr(index) if isinstance(entry, dict) else position
+        Leaves(reading, whole=whole).collect(entries, position, path, f"{key}.{odd}")
+        reading.news = True
 
 
 def is_index(value: object) -> TypeGuard[int]:

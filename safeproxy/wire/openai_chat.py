@@ -41,7 +41,7 @@ from safeproxy.wire.dialect import (
     Slot,
     Tokens,
 )
-from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, is_index, kind_of, unknown_keys
+from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, kind_of, numbered, unknown_keys
 
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
@@ -180,7 +180,8 @@ class _Reader:
         leaves, whole = Leaves(reading, whole=self._whole), Leaves(reading, whole=True)
         for key, value in event.items():
             if key == "choices" and isinstance(value, list):
-                self._choices(value)
+                for entry, index, path in numbered(self.reading, key, value, whole=self._whole):
+                    self._choice(entry, index, path)
                 continue
             if key in _PADDING:
                 self._padding(event, key, (key,))
@@ -208,17 +209,6 @@ class _Reader:
         if not (isinstance(value, str) and value.isalnum()):
             # It is not what it should be, so it may be anything.
             Leaves(self.reading, whole=True).collect(holder, key, path, f"top.{key}")
-
-    def _choices(self, choices: list[Any]) -> None:
-        for position, entry in enumerate(choices):
-            path: Path = ("choices", position)
-            if isinstance(entry, dict) and (entry.get("index") is None or is_index(entry["index"])):
-                self._choice(entry, index_of(entry), path)
-            else:
-                # The number tells the channels apart, so a wrong one must do so, too.
-                odd = repr(entry.get("index")) if isinstance(entry, dict) else position
-                Leaves(self.reading, whole=self._whole).collect(choices, position, path, f"choices.{odd}")
-                self.reading.news = True
 
     def _choice(self, entry: JsonObject, index: int, path: Path) -> None:
         reading = self.reading

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from safeproxy.wire.dialect import Mode, Reading
-from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, entry_index, is_exempt, unknown_keys
+from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, entry_index, is_exempt, numbered, unknown_keys
 
 
 def leaves(value: Any, **how: bool) -> list[tuple[str, Mode]]:
@@ -86,3 +86,17 @@ def test_an_address_is_no_id(key: str) -> None:
 def test_keys_promise_only_what_they_are_known_for(key: str) -> None:
     """A name that begins like another is another."""
     assert not is_exempt(key, "token")
+
+
+def test_an_entry_with_a_wrong_number_is_read_as_text_in_a_channel_of_its_own() -> None:
+    """Well-numbered entries come back with number and path; each other one opens channels named by what it said."""
+    reading = Reading()
+    entries: list[Any] = [{"index": 2}, {}, {"index": -1, "text": "a b"}, {"index": "1", "text": "c d"}, "e f"]
+    assert list(numbered(reading, "choices", entries, whole=False)) == [
+        (entries[0], 2, ("choices", 0)),
+        (entries[1], 0, ("choices", 1)),
+    ]
+    texts = {slot.channel: slot.holder[slot.key] for slot in reading.slots}
+    assert {"a b", "c d", "e f"} <= set(texts.values())
+    assert len({name for name, text in texts.items() if text in ("a b", "c d", "e f")}) == 3
+    assert reading.news
