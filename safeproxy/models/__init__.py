@@ -1,0 +1,1 @@
+"""Loads the models that come with the package, or a deployment's own."""
