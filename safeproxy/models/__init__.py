@@ -1,0 +1,1 @@
+"""Loading what has learnt: the models that rules name by their `detector`."""
