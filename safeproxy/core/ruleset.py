@@ -56,6 +56,11 @@ class RuleSet:
         keys = sorted({(rule.detector, rule.model) for rule in self.rules if rule.detector})
         return tuple(dict.fromkeys(self._model(key) for key in keys))
 
+    @property
+    def waits(self) -> bool:
+        """Whether a detector may wait in the middle of a call."""
+        return any(model.waits for model in self.models)
+
     def with_rules(self, rules: Iterable[Rule]) -> RuleSet:
         """Other rules that use the same models."""
         return RuleSet(rules, self._models)

@@ -91,6 +91,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         scrub=Scrubber(policy),
         sealer=sealer,
         scans_prompts=any(rule.request for rule in rules.rules),
+        waits=rules.waits,
         cors=Cors.parse(settings.cors_origins) if settings.cors_origins else None,
     )
 

@@ -155,7 +155,7 @@ async def _filtered(
     settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
     if isinstance(body, bytes):
-        body = _prepared(service, exchange, asked, body, value)
+        body = await service.filtering(_prepared, service, exchange, asked, body, value)
     if asked.as_lines:
         headers["Accept"] = SSE
     upstream = await _sent(service, request, exchange, raw_path, headers, body)

@@ -85,7 +85,7 @@ def test_every_part_of_a_rule_is_tried_above() -> None:
 class Echo:
     """A model that finds every letter x."""
 
-    name, version = "echo", "1"
+    name, version, waits = "echo", "1", False
 
     def __init__(self, digest: str = "") -> None:
         self.digest = digest
@@ -97,6 +97,8 @@ class Echo:
 
 
 class EchoDetector:
+    """Reports every letter x for every rule."""
+
     def __init__(self, numbers: Sequence[int]) -> None:
         self.numbers, self.frontier = numbers, 0
 
