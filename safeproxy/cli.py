@@ -347,6 +347,49 @@ def _one_line(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+@main.group()
+def models() -> None:
+    """The models that rules may ask."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@_plain_errors
+def list_models(as_json: bool) -> None:
+    """List safeproxy's own models, installed spaCy pipelines and plug-ins, with their digests and labels."""
+    from safeproxy.models.listing import listed
+
+    entries = list(listed())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        return
+    for entry in entries:
+        facts = entry.fault or " ".join((entry.version, entry.digest, ",".join(entry.labels)))
+        click.echo(f"{entry.detector}  {entry.name or '(default)'}  {facts}".rstrip())
+
+
+@models.command()
+@click.argument("detector", default="")
+@click.argument("name", default="")
+@_plain_errors
+def verify(detector: str, name: str) -> None:
+    """Check a model: its digest, and that piece by piece it decides as on the whole text.
+
+    DETECTOR is such as ner, NAME a model of that kind; without them safeproxy's own models are checked.
+    """
+    from safeproxy.models.listing import faults
+    from safeproxy.models.registry import OWN
+
+    wrong = 0
+    for kind in [detector] if detector else OWN:
+        found = faults(kind, name)
+        wrong += len(found)
+        for line in found or ["sound"]:
+            click.echo(f"{kind} {name or '(default)'}: {line}")
+    if wrong:
+        raise SystemExit(1)
+
+
 @main.command()
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller loads: about a minute, rougher figures.")
 @click.option(

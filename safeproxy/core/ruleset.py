@@ -14,7 +14,7 @@ from safeproxy.core.detector import Detector, Model
 from safeproxy.core.rule import Engine, Rule
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
-from safeproxy.events import Action, ChannelKind
+from safeproxy.events import Action, ChannelKind, ModelFacts
 
 #: A kind of model and the name of one, as a rule gives them.
 ModelKey = tuple[str, str]
@@ -55,6 +55,11 @@ class RuleSet:
         """The models that its rules use, each once."""
         keys = sorted({(rule.detector, rule.model) for rule in self.rules if rule.detector})
         return tuple(dict.fromkeys(self._model(key) for key in keys))
+
+    @cached_property
+    def model_facts(self) -> tuple[ModelFacts, ...]:
+        """What the audit trail says of its models."""
+        return tuple(ModelFacts(model.name, model.version, model.digest) for model in self.models)
 
     @property
     def waits(self) -> bool:

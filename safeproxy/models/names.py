@@ -56,6 +56,13 @@ class NamesModel:
                 takers.setdefault(label, []).append(Taker.of(number, rule))
         return NameDetector(self.tagger, self.lexicon, takers, self._advance)
 
+    def entities(self, text: str) -> list[tuple[int, int, str]]:
+        """All entities of a text, told one character at a time: start, end and label, in order."""
+        rules = [Rule(id=label, entity=label, detector="ner", threshold=0.0) for label in self.labels]
+        detector = self.detector(list(enumerate(rules)))
+        spans = [span for char in text for span in detector.feed(char)]
+        return sorted((start, end, self.labels[rule]) for start, end, rule, *_ in [*spans, *detector.finish()])
+
 
 def load(model: str) -> NamesModel:
     """The model of this name: `safeproxy`, an installed spaCy package, or the path of a folder.

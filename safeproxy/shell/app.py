@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 
@@ -134,6 +135,7 @@ async def _ready(request: web.Request) -> web.Response:
         "ready": ready,
         "stopping": service.stopping,
         "rules": {"digest": rules.digest, "count": len(rules.rules)},
+        "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
         "audit": {"writable": writable},
     }
     return web.Response(text=json.dumps(state), status=200 if ready else 503, content_type="application/json")

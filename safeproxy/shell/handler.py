@@ -43,6 +43,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     exchange = Exchange(
         observers=service.observers,
         rules=service.policy.rules.digest,
+        detectors=service.policy.rules.model_facts,
         client=request.remote,
         method=request.method,
         path=service.scrub(path),

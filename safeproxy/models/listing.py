@@ -1,0 +1,88 @@
+"""What models there are, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safeproxy.core.detector import Model
+from safeproxy.errors import RuleError
+from safeproxy.models import registry
+
+#: Digests of the models that come with safeproxy, by detector.
+DIGESTS = Path(__file__).resolve().parent / "data" / "digests.json"
+
+#: Prose to compare on: names, places, odd white space, and what a tokenizer splits in ways of its own.
+_SAMPLE = """
+Dear Dr. Amelia Hartfield,\n\nthank you for your letter of 3 May 2021. My name is Wei Zhang; I live at 12 Rosewood Lane,
+Bristol, with María-José O'Brien. We've met Angela Merkel (Berlin), Kofi Annan and J. R. Smith at the U.N. in New York.
+
+| name | city |\n|---|---|\n| Priya Natarajan | São Paulo |\n| jean dupont | paris |\n
+```python\nuser = {"name": "Oluwaseun Adeyemi", "org": "Apple Inc."}  # see https://example.com/a?b=c\n```
+- **IBM** can't say; "don’t ask Bob", said the man from   Łódź... :-)\tMR JOHN DOE LEFT.  Yours, 김민준 & Søren Ågård
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model that rules may name. ``fault`` says why it cannot be used; it is empty if it can."""
+
+    detector: str
+    name: str
+    version: str = ""
+    digest: str = ""
+    labels: tuple[str, ...] = ()
+    fault: str = ""
+
+
+def listed() -> Iterator[Listed]:
+    """Safeproxy's own models, the spaCy pipelines that are installed, the plug-ins."""
+    for detector in registry.detectors():
+        yield _described(detector, "")
+    for name in _installed_pipelines():
+        yield _described("ner", name)
+
+
+def _installed_pipelines() -> Sequence[str]:
+    try:
+        from spacy.util import get_installed_models
+    except ImportError:
+        return ()
+    return sorted(get_installed_models())
+
+
+def _described(detector: str, name: str) -> Listed:
+    try:
+        model = registry.load(detector, name)
+    except RuleError as error:
+        return Listed(detector, name, fault=str(error))
+    return Listed(detector, model.name, model.version, model.digest, tuple(getattr(model, "labels", ())))
+
+
+def faults(detector: str, name: str) -> list[str]:
+    """What is wrong with a model: its digest is not the one that was shipped, or it decides otherwise than it should."""
+    try:
+        model = registry.load(detector, name)
+    except RuleError as error:
+        return [str(error)]
+    return [*_wrong_digest(detector, name, model), *_wrong_decisions(detector, name, model)]
+
+
+def _wrong_digest(detector: str, name: str, model: Model) -> Iterator[str]:
+    shipped = json.loads(DIGESTS.read_text(encoding="utf-8")) if DIGESTS.exists() else {}
+    if not name and detector in shipped and model.digest != shipped[detector]:
+        yield f"its digest is {model.digest}, but {shipped[detector]} was shipped; install safeproxy again"
+
+
+def _wrong_decisions(detector: str, name: str, model: Model) -> Iterator[str]:
+    """The entities of a names model, told one character at a time, beside those of spaCy on the whole text."""
+    from safeproxy.models import names
+
+    if detector != "ner" or not isinstance(model, names.NamesModel):
+        return
+    nlp, _ = names.pipeline(name or names.OWN)
+    expected = sorted((entity.start_char, entity.end_char, entity.label_) for entity in nlp(_SAMPLE).ents)
+    if model.entities(_SAMPLE) != expected:
+        yield "token by token it decides otherwise than spaCy does on the whole text; report this with its name"
