@@ -404,7 +404,7 @@ def verify(detector: str, name: str) -> None:
     "sections",
     multiple=True,
     metavar="SECTION",
-    help="Run this section only; may be repeated: filter, streams, first_token, memory, closing, leaks.",
+    help="Run this section only; may be repeated: filter, models, streams, first_token, memory, closing, leaks.",
 )
 @_plain_errors
 def bench(quick: bool, json_file: str | None, leaks: bool, streams: str, sections: tuple[str, ...]) -> None:

@@ -94,32 +94,33 @@ class RuleSet:
 
     def _makers(self, kind: ChannelKind, *, watching: bool) -> tuple[Callable[[], Detector], ...]:
         """Makers of the detectors for this kind of channel, of the rules that only observe or of the others."""
-        numbers = tuple(
+        numbers = [number for number, rule in enumerate(self.rules) if rule.response and kind in rule.channels]
+        patterns = [
             number
-            for number, rule in enumerate(self.rules)
-            if rule.response and kind in rule.channels and (rule.action is Action.OBSERVE) == watching
-        )
-        modelled = [number for number in numbers if self.rules[number].detector]
-        patterns = [number for number in numbers if not self.rules[number].detector]
+            for number in numbers
+            if not self.rules[number].detector and (self.rules[number].action is Action.OBSERVE) == watching
+        ]
         beside = [number for number in patterns if self.rules[number].engine is Engine.REGEX]
         together = tuple(number for number in patterns if self.rules[number].engine is Engine.AUTOMATON)
         first = (partial(PatternDetector, self._machine(together)),) if together else ()
         return (
             *first,
             *(partial(BacktrackDetector, self._backtrack(number)) for number in beside),
-            *self._model_makers(modelled),
+            *self._model_makers([number for number in numbers if self.rules[number].detector], watching=watching),
         )
 
-    def _model_makers(self, numbers: Iterable[int]) -> tuple[Callable[[], Detector], ...]:
-        """One maker for each model: the rules of one model share a detector."""
+    def _model_makers(self, numbers: Iterable[int], *, watching: bool) -> tuple[Callable[[], Detector], ...]:
+        """One maker for each model: its rules share a detector, which only watches if all of them only observe."""
         by_model: dict[Model, list[tuple[int, Rule]]] = {}
         for number in numbers:
             rule = self.rules[number]
             by_model.setdefault(self._model((rule.detector, rule.model)), []).append((number, rule))
-        makers = tuple(partial(model.detector, rules) for model, rules in by_model.items())
-        for make in makers:
-            make()  # a rule that its model cannot serve is refused now, not in mid-stream
-        return makers
+        makers = []
+        for model, rules in by_model.items():
+            if all(rule.action is Action.OBSERVE for _, rule in rules) == watching:
+                makers.append(partial(model.detector, rules))
+                model.detector(rules)  # a rule that its model cannot serve is refused now, not in mid-stream
+        return tuple(makers)
 
     def _backtrack(self, number: int) -> BacktrackPattern:
         pattern = self._backtracks.get(number)

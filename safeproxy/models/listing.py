@@ -21,7 +21,7 @@ Bristol, with María-José O'Brien. We've met Angela Merkel (Berlin), Kofi Annan
 
 | name | city |\n|---|---|\n| Priya Natarajan | São Paulo |\n| jean dupont | paris |\n
 ```python\nuser = {"name": "Oluwaseun Adeyemi", "org": "Apple Inc."}  # see https://example.com/a?b=c\n```
-- **IBM** can't say; "don’t ask Bob", said the man from   Łódź... :-)\tMR JOHN DOE LEFT.  Yours, 김민준 & Søren Ågård
+- **IBM** can't say; "don\u2019t ask Bob", said the man from   Łódź... :-)\tMR JOHN DOE LEFT.  Yours, 김민준 & Søren Ågård
 """
 
 
@@ -62,7 +62,7 @@ def _described(detector: str, name: str) -> Listed:
 
 
 def faults(detector: str, name: str) -> list[str]:
-    """What is wrong with a model: its digest is not the one that was shipped, or it decides otherwise than it should."""
+    """What is wrong with a model: another digest than the one that was shipped, decisions that are not spaCy's."""
     try:
         model = registry.load(detector, name)
     except RuleError as error:
