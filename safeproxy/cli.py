@@ -371,8 +371,16 @@ def list_models(as_json: bool) -> None:
 @models.command()
 @click.argument("detector", default="")
 @click.argument("name", default="")
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For ner: also compare on the texts of this file, JSON lines with a `text`, plain or .gz; may be repeated.",
+)
+@click.option("--tokens", type=int, help="Stop comparing after so many tokens.")
 @_plain_errors
-def verify(detector: str, name: str) -> None:
+def verify(detector: str, name: str, files: tuple[Path, ...], tokens: int | None) -> None:
     """Check a model: its digest, and that piece by piece it decides as on the whole text.
 
     DETECTOR is such as ner, NAME a model of that kind; without them safeproxy's own models are checked.
@@ -386,8 +394,36 @@ def verify(detector: str, name: str) -> None:
         wrong += len(found)
         for line in found or ["sound"]:
             click.echo(f"{kind} {name or '(default)'}: {line}")
+    if files:
+        wrong += _compare(name, files, tokens)
     if wrong:
         raise SystemExit(1)
+
+
+def _compare(name: str, files: Sequence[Path], tokens: int | None) -> int:
+    """Compare a names model with spaCy on the texts of the files; how many entities differ."""
+    import random
+
+    from safeproxy.models.listing import compare, random_pieces
+
+    texts = [text for file in files for text in _texts(file)]
+    chance = random.Random(1)  # noqa: S311 - for cutting texts
+    chance.shuffle(texts)
+    seen = compare(name, texts, random_pieces(chance), tokens)
+    click.echo(f"{seen.texts:,} texts, {seen.tokens:,} tokens, {seen.entities:,} entities, {seen.differing:,} differ")
+    return seen.differing
+
+
+def _texts(file: Path) -> list[str]:
+    """The `text` of each line; Unusable if there is a line without one."""
+    import gzip
+
+    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
+    with opened as lines:
+        try:
+            return [json.loads(line)["text"] for line in lines]
+        except (ValueError, KeyError, TypeError, OSError):
+            raise Unusable(f"{file}: expected JSON lines, each an object with a `text`") from None
 
 
 @main.command()

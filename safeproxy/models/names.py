@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +56,11 @@ class NamesModel:
                 takers.setdefault(label, []).append(Taker.of(number, rule))
         return NameDetector(self.tagger, self.lexicon, takers, self._advance)
 
-    def entities(self, text: str) -> list[tuple[int, int, str]]:
-        """All entities of a text, told one character at a time: start, end and label, in order."""
+    def entities(self, pieces: Iterable[str]) -> list[tuple[int, int, str]]:
+        """All entities of a text that is told in pieces: start, end and label, in order."""
         rules = [Rule(id=label, entity=label, detector="ner", threshold=0.0) for label in self.labels]
         detector = self.detector(list(enumerate(rules)))
-        spans = [span for char in text for span in detector.feed(char)]
+        spans = [span for piece in pieces for span in detector.feed(piece)]
         return sorted((start, end, self.labels[rule]) for start, end, rule, *_ in [*spans, *detector.finish()])
 
 
