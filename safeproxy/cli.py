@@ -418,8 +418,7 @@ def _texts(file: Path) -> list[str]:
     """The `text` of each line; Unusable if there is a line without one."""
     import gzip
 
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    with opened as lines:
+    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
         try:
             return [json.loads(line)["text"] for line in lines]
         except (ValueError, KeyError, TypeError, OSError):
