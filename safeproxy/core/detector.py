@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from safeproxy.core.rule import Rule
 
 
 class Extent(IntEnum):
@@ -45,4 +47,31 @@ class Detector(Protocol):
 
     def finish(self) -> Sequence[Span]:
         """The text has ended; give what was still open. The frontier is then the text's length."""
+        ...
+
+
+class Model(Protocol):
+    """What finds by having learnt or by asking, loaded once and shared by all streams: names, toxicity, plug-ins."""
+
+    name: str
+    version: str
+    digest: str
+    """SHA-256, as hex, of all that decides what is found (weights, settings)."""
+    waits: bool
+    """Whether its detectors may wait, for other streams or for somebody else's answer (see `safeproxy.suspend`)."""
+
+    def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
+        """A fresh detector of one channel for these rules, each with its index in the rule set.
+
+        Raises RuleError when the model cannot serve one of them; a rule set asks once before the first stream.
+        """
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A model that gives a whole text a score in each of its categories."""
+
+    def scores(self, text: str) -> Mapping[str, float]:
+        """The probability of each category, between 0 and 1: the highest that any place in the text reaches."""
         ...

@@ -46,11 +46,23 @@ class Context:
     bonus: float = 0.35
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which of a model's findings count, by their text."""
+
+    min_length: int = 1
+    """Fewest code points."""
+    full_name: bool = False
+    """Whether at least two words are asked for, so that a first name alone does not count."""
+    allow: tuple[str, ...] = ()
+    """Texts that never count, compared casefolded, white space as one space."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One thing to look for and what to do about it.
 
-    Exactly one of ``pattern`` (``regex`` syntax, version 0) and ``words`` is given. A finding counts when
+    Exactly one of ``pattern`` (``regex`` syntax, version 0), ``words`` and ``detector`` is given. A finding counts when
     all of ``validators`` accept its text and ``score``, plus the context's bonus where a context word is
     near, reaches ``threshold`` (all between 0 and 1).
     """
@@ -65,6 +77,15 @@ class Rule:
     words: tuple[str, ...] = ()
     flags: str = ""
     """Any of the letters ``i`` ``m`` ``s`` ``x`` ``a``, as in ``(?i)``."""
+    detector: str = ""
+    """The kind of model that finds, such as ``ner``; empty for a pattern or words."""
+    model: str = ""
+    """Which model of that kind; empty for the kind's default."""
+    labels: tuple[str, ...] = ()
+    """The labels of the model that the rule takes; empty for the model's own choice."""
+    strict: bool = False
+    """Whether a sentence is held until it is judged whole, where the model judges as the sentence grows."""
+    filters: Filters = Filters()
     engine: Engine = Engine.AUTOMATON
     validators: tuple[str, ...] = ()
     context: Context | None = None

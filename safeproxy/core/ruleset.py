@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 
 from safeproxy.core.automaton import Machine
 from safeproxy.core.backtrack import BacktrackDetector, BacktrackPattern
-from safeproxy.core.detector import Detector
+from safeproxy.core.detector import Detector, Model
 from safeproxy.core.rule import Engine, Rule
 from safeproxy.core.scan import PatternDetector
-from safeproxy.events import Action, ChannelKind
+from safeproxy.errors import RuleError
+from safeproxy.events import Action, ChannelKind, ModelFacts
 
+#: A kind of model and the name of one, as a rule gives them.
+ModelKey = tuple[str, str]
 #: Ordinary words, numbers and markup, to warm up with.
 _ORDINARY = (
     "Hello! I'm here to help: what would you like to know? The quick brown fox jumps over the lazy dog, and every "
@@ -28,11 +31,13 @@ _ORDINARY = (
 class RuleSet:
     """The rules in order (the order decides ties only), with what is compiled from them.
 
-    Raises RuleError when a rule cannot be used, naming it and the remedy.
+    ``models`` holds the model of every rule that names a detector. Raises RuleError when a rule cannot be used, naming
+    it and the remedy.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], models: Mapping[ModelKey, Model] | None = None) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
+        self._models = models or {}
         self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
         self._machines: dict[tuple[int, ...], Machine] = {}
         self._backtracks: dict[int, BacktrackPattern] = {}
@@ -41,8 +46,35 @@ class RuleSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the rules' canonical form, as hex: equal digests find and do the same."""
-        return hashlib.sha256(_canonical(self.rules)).hexdigest()
+        """SHA-256 of the rules' canonical form and their models' digests, as hex: equal ones find and do the same."""
+        models = "".join(model.digest for model in self.models)
+        return hashlib.sha256(_canonical(self.rules) + models.encode()).hexdigest()
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that its rules use, each once."""
+        keys = sorted({(rule.detector, rule.model) for rule in self.rules if rule.detector})
+        return tuple(dict.fromkeys(self._model(key) for key in keys))
+
+    @cached_property
+    def model_facts(self) -> tuple[ModelFacts, ...]:
+        """What the audit trail says of its models."""
+        return tuple(ModelFacts(model.name, model.version, model.digest) for model in self.models)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a detector may wait in the middle of a call."""
+        return any(model.waits for model in self.models)
+
+    def with_rules(self, rules: Iterable[Rule]) -> RuleSet:
+        """Other rules that use the same models."""
+        return RuleSet(rules, self._models)
+
+    def _model(self, key: ModelKey) -> Model:
+        model = self._models.get(key)
+        if model is None:
+            raise RuleError(f"no model was loaded for the detector {key[0]!r}{f' ({key[1]})' if key[1] else ''}")
+        return model
 
     def acting_detectors(self, kind: ChannelKind) -> tuple[Detector, ...]:
         """Fresh detectors for one channel of this kind, for the rules that change the text."""
@@ -62,15 +94,33 @@ class RuleSet:
 
     def _makers(self, kind: ChannelKind, *, watching: bool) -> tuple[Callable[[], Detector], ...]:
         """Makers of the detectors for this kind of channel, of the rules that only observe or of the others."""
-        numbers = tuple(
+        numbers = [number for number, rule in enumerate(self.rules) if rule.response and kind in rule.channels]
+        patterns = [
             number
-            for number, rule in enumerate(self.rules)
-            if rule.response and kind in rule.channels and (rule.action is Action.OBSERVE) == watching
-        )
-        beside = [number for number in numbers if self.rules[number].engine is Engine.REGEX]
-        together = tuple(number for number in numbers if self.rules[number].engine is Engine.AUTOMATON)
+            for number in numbers
+            if not self.rules[number].detector and (self.rules[number].action is Action.OBSERVE) == watching
+        ]
+        beside = [number for number in patterns if self.rules[number].engine is Engine.REGEX]
+        together = tuple(number for number in patterns if self.rules[number].engine is Engine.AUTOMATON)
         first = (partial(PatternDetector, self._machine(together)),) if together else ()
-        return (*first, *(partial(BacktrackDetector, self._backtrack(number)) for number in beside))
+        return (
+            *first,
+            *(partial(BacktrackDetector, self._backtrack(number)) for number in beside),
+            *self._model_makers([number for number in numbers if self.rules[number].detector], watching=watching),
+        )
+
+    def _model_makers(self, numbers: Iterable[int], *, watching: bool) -> tuple[Callable[[], Detector], ...]:
+        """One maker for each model: its rules share a detector, which only watches if all of them only observe."""
+        by_model: dict[Model, list[tuple[int, Rule]]] = {}
+        for number in numbers:
+            rule = self.rules[number]
+            by_model.setdefault(self._model((rule.detector, rule.model)), []).append((number, rule))
+        makers = []
+        for model, rules in by_model.items():
+            if all(rule.action is Action.OBSERVE for _, rule in rules) == watching:
+                makers.append(partial(model.detector, rules))
+                model.detector(rules)  # a rule that its model cannot serve is refused now, not in mid-stream
+        return tuple(makers)
 
     def _backtrack(self, number: int) -> BacktrackPattern:
         pattern = self._backtracks.get(number)

@@ -1,1 +1,1 @@
-"""Loads the models that come with the package, or a deployment's own."""
+"""Loading what has learnt: the models that rules name by their `detector`."""

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import RuleError
+from safeproxy.models.registry import models_of
 from safeproxy.rulesets.faults import describe
 from safeproxy.rulesets.model import MAX_WORDS, RuleModel, SamplesModel, check_word
 from safeproxy.rulesets.yaml_lines import Document, Location, Place, read_text, read_yaml
@@ -35,8 +36,11 @@ def _shipped_folder() -> Path:
 
 #: The folder of the rules that come with safeproxy.
 SHIPPED: Path = _shipped_folder()
-#: Stands for that folder where paths of rules are named, unless there is a file or folder of this name.
+#: Stands for that folder where paths of rules are named, unless there is a file or folder of this name. What lies in it
+#: can be named too: `shipped/secrets`.
 SHIPPED_NAME = "shipped"
+#: The shipped rules that need models: they cost more and are asked for by name, `shipped/models`.
+MODELS_FOLDER = SHIPPED / "models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def _files(paths: Iterable[Path], errors: list[str]) -> Iterator[Path]:
     """
     seen: set[Path] = set()
     for named in map(Path, paths):
-        path = SHIPPED if str(named) == SHIPPED_NAME and not named.exists() else named
+        path = _place_of(named)
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if _is_rule_file(file, path))
             if not files:
@@ -141,9 +145,17 @@ def _files(paths: Iterable[Path], errors: list[str]) -> Iterator[Path]:
                 yield file
 
 
+def _place_of(named: Path) -> Path:
+    """The path that is meant: one that begins with `shipped` lies in the shipped rules, unless there is one here."""
+    if named.exists() or not named.parts or named.parts[0] != SHIPPED_NAME:
+        return named
+    return SHIPPED.joinpath(*named.parts[1:])
+
+
 def _is_rule_file(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix in _SUFFIXES and not hidden and file.is_file()
+    left_out = folder == SHIPPED and file.is_relative_to(MODELS_FOLDER)
+    return file.suffix in _SUFFIXES and not (hidden or left_out) and file.is_file()
 
 
 def _rules(document: Document, errors: list[str]) -> Iterator[LoadedRule]:
@@ -232,7 +244,7 @@ def _compiled(sources: Sequence[LoadedRule]) -> RuleSet:
         for source in sources:
             if not (source.enabled and source.rule.response):
                 _compile_alone(source.rule)
-        return RuleSet([source.rule for source in sources if source.enabled])
+        return _ruleset([source.rule for source in sources if source.enabled])
     except RuleError as error:
         _raise_any(list(_culprits(sources)))
         raise RuleError(f"{sources[0].place}: the rules cannot be compiled together: {error}") from None
@@ -247,7 +259,11 @@ def _culprits(sources: Iterable[LoadedRule]) -> Iterator[str]:
 
 
 def _compile_alone(rule: Rule) -> None:
-    RuleSet([dataclasses.replace(rule, response=True)])
+    _ruleset([dataclasses.replace(rule, response=True)])
+
+
+def _ruleset(rules: Sequence[Rule]) -> RuleSet:
+    return RuleSet(rules, models_of(rules))
 
 
 def _raise_any(errors: Sequence[str]) -> None:

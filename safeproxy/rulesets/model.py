@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from safeproxy.core import syntax
-from safeproxy.core.rule import DEFAULT_MAX_LENGTH, Context, Engine, Overflow, Rule, View
+from safeproxy.core.rule import DEFAULT_MAX_LENGTH, Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.core.validators import VALIDATORS
 from safeproxy.errors import RuleError
 from safeproxy.events import Action, ChannelKind, Severity
@@ -25,7 +25,11 @@ MAX_WORD_LENGTH = 256
 _FLAG_LETTERS = "imsxa"
 #: Flags that mean nothing for a list of words.
 _PATTERN_FLAGS = frozenset("msx")
-_SOURCES = ("pattern", "words", "words_file")
+_SOURCES = ("pattern", "words", "words_file", "detector")
+#: What says how a pattern or a list of words is read, and means nothing to a model.
+_PATTERN_KEYS = ("flags", "engine", "validators", "context", "view", "overflow")
+#: What only a model understands.
+_MODEL_KEYS = ("model", "labels", "strict", "filters")
 
 
 def refuse(message: str, *at: str | int) -> NoReturn:
@@ -109,6 +113,17 @@ class ContextModel(_Model):
     """How many words before the span are looked at (at most 128 characters back)."""
     bonus: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = 0.35
     """Added to the score where one of the words is found."""
+
+
+class FiltersModel(_Model):
+    """Which of a model's findings count, by their text."""
+
+    min_length: Annotated[int, Strict(), Field(ge=1, le=1000)] = 1
+    """Fewest characters."""
+    full_name: Flag = False
+    """Whether at least two words are asked for, so that a first name alone does not count."""
+    allow: Annotated[tuple[Word, ...], Field(max_length=MAX_WORDS)] = ()
+    """Texts that never count, without regard to case: names that may be said."""
 
 
 class OnModel(_Model):
@@ -202,6 +217,16 @@ class RuleModel(_Model):
     """Whole words or phrases to look for; a space matches any run of white space."""
     words_file: Text = ""
     """A file of words, one a line, relative to the rule file; '#' begins a comment."""
+    detector: Annotated[str, Strict(), Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=100)] = ""
+    """A model that finds: ner (names and places), toxicity, or a plug-in."""
+    model: Annotated[str, Strict(), Field(min_length=1, max_length=1000)] = ""
+    """Which model of that kind; safeproxy's own if not given."""
+    labels: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)] = ()
+    """The labels of the model that the rule takes; for ner the entity, for others all, if not given."""
+    strict: Flag = False
+    """Whether a sentence is held until it is judged whole, where a model judges it as it grows."""
+    filters: FiltersModel = FiltersModel()
+    """What a model's finding must be like to count."""
     flags: Annotated[
         str,
         Strict(),
@@ -247,9 +272,13 @@ class RuleModel(_Model):
     def _parts_fit(self) -> Self:
         given = [source for source in _SOURCES if source in self.model_fields_set]
         if not given:
-            refuse("the rule looks for nothing; expected one of pattern, words, words_file")
+            refuse("the rule looks for nothing; expected one of pattern, words, words_file, detector")
         if len(given) > 1:
             refuse(f"{' and '.join(given)} are given together; expected one of them", given[1])
+        if self.detector:
+            self._refuse_keys(_PATTERN_KEYS, "a pattern or words")
+            return self
+        self._refuse_keys(_MODEL_KEYS, "a detector")
         if self.pattern:
             self._check_pattern()
         else:
@@ -264,8 +293,20 @@ class RuleModel(_Model):
             refuse("the path is absolute; expected one relative to the rule file", "words_file")
         return self
 
+    def _refuse_keys(self, keys: tuple[str, ...], belongs_to: str) -> None:
+        for key in keys:
+            if key in self.model_fields_set:
+                name = type(self).model_fields[key].alias or key
+                refuse(f"{name} belongs to {belongs_to}; expected the rule without it", name)
+
+    def _threshold(self) -> float:
+        """What a names model finds counts unless the rule asks for more: then it is what spaCy itself finds."""
+        if self.detector == "ner" and "threshold" not in self.model_fields_set:
+            return 0.0
+        return float(self.threshold)
+
     def _view(self) -> View:
-        if "view" in self.model_fields_set or self.pattern:
+        if "view" in self.model_fields_set or not (self.words or self.words_file):
             return self.view
         return View.SKELETON
 
@@ -294,12 +335,17 @@ class RuleModel(_Model):
             action=self.action,
             pattern=self.pattern or None,
             words=tuple(dict.fromkeys(self.words or listed)),
+            detector=self.detector,
+            model=self.model,
+            labels=self.labels,
+            strict=self.strict,
+            filters=Filters(self.filters.min_length, self.filters.full_name, self.filters.allow),
             flags=self.flags,
             engine=self.engine,
             validators=self.validators,
             context=Context(self.context.words, self.context.window, self.context.bonus) if self.context else None,
             score=float(self.score),
-            threshold=float(self.threshold),
+            threshold=self._threshold(),
             placeholder=self.placeholder,
             mask_keep=self.keep,
             view=self._view(),

@@ -11,6 +11,7 @@ from safeproxy.core.filter import StreamFilter
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import SafeproxyError
 from safeproxy.events import Action, ChannelKind
+from safeproxy.models.registry import models_of
 from safeproxy.rulesets.loading import LoadedRule
 from safeproxy.rulesets.yaml_lines import Place
 
@@ -71,7 +72,7 @@ def run(source: LoadedRule) -> tuple[SampleResult, ...]:
     """The results of all samples of one rule, that rule alone."""
     # As `redact` every finding is reported, whatever the rule does with it: a halt would end at the first.
     rule = dataclasses.replace(source.rule, action=Action.REDACT, channels=frozenset(ChannelKind), response=True)
-    rules = RuleSet([rule])
+    rules = RuleSet([rule], models_of([rule]))
     return tuple(_result(source, rules, sample) for sample in _samples(source))
 
 

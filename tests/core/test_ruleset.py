@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import pytest
 
-from safeproxy.core.rule import Context, Engine, Overflow, Rule, View
+from safeproxy.core.detector import Detector, Span
+from safeproxy.core.rule import Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
@@ -24,6 +26,10 @@ CHANGES: dict[str, object] = {
     "action": Action.MASK,
     "pattern": "b+",
     "flags": "i",
+    "model": "other",
+    "labels": ("NAME",),
+    "strict": True,
+    "filters": Filters(min_length=2),
     "engine": Engine.REGEX,
     "validators": ("imei",),
     "context": Context(("near",), window=6),
@@ -38,6 +44,8 @@ CHANGES: dict[str, object] = {
     "request": True,
     "response": False,
 }
+
+ECHO = Rule(id="echo", entity="X", detector="echo")
 
 
 def spans(rules: RuleSet, kind: ChannelKind, text: str, *, watching: bool = False) -> list[tuple[int, int, int]]:
@@ -71,7 +79,65 @@ def test_the_digest_changes_with_every_part_of_a_rule(field: str) -> None:
 
 def test_every_part_of_a_rule_is_tried_above() -> None:
     """A new field is not forgotten."""
-    assert {field.name for field in fields(Rule)} == {*CHANGES, "words"}
+    assert {field.name for field in fields(Rule)} == {*CHANGES, "words", "detector"}
+
+
+class Echo:
+    """A model that finds every letter x."""
+
+    name, version, waits = "echo", "1", False
+
+    def __init__(self, digest: str = "") -> None:
+        self.digest = digest
+
+    def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
+        return EchoDetector([number for number, _ in rules])
+
+
+class EchoDetector:
+    """Reports every letter x for every rule."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers, self.frontier = numbers, 0
+
+    def feed(self, text: str) -> list[Span]:
+        places = [at for at, char in enumerate(text, self.frontier) if char == "x"]
+        self.frontier += len(text)
+        return [Span(at, at + 1, number, 1.0) for at in places for number in self.numbers]
+
+    def finish(self) -> list[Span]:
+        return []
+
+
+def test_rules_of_one_model_share_a_detector() -> None:
+    """The text is read once for all of them, beside the patterns."""
+    model = Echo()
+    rules = [replace(ECHO, id="e1"), ONE, replace(ECHO, id="e2"), replace(ECHO, id="e3", action=Action.OBSERVE)]
+    compiled = RuleSet(rules, {("echo", ""): model})
+    assert spans(compiled, ChannelKind.CONTENT, "x") == [(0, 1, 0), (0, 1, 2), (0, 1, 3)]
+    assert spans(compiled, ChannelKind.CONTENT, "x", watching=True) == []
+    assert compiled.models == (model,)
+    assert compiled.with_rules([ECHO]).models == (model,)
+
+
+def test_a_model_whose_rules_only_observe_only_watches() -> None:
+    """It holds nothing up."""
+    compiled = RuleSet([replace(ECHO, action=Action.OBSERVE), ONE], {("echo", ""): Echo()})
+    assert spans(compiled, ChannelKind.CONTENT, "x") == []
+    assert spans(compiled, ChannelKind.CONTENT, "x", watching=True) == [(0, 1, 0)]
+
+
+def test_a_rule_whose_model_was_not_loaded_is_refused() -> None:
+    """It would find nothing, and nobody would know."""
+    with pytest.raises(RuleError, match="no model was loaded for the detector 'echo'"):
+        RuleSet([ECHO])
+
+
+def test_the_digest_changes_with_the_models() -> None:
+    """Other weights find something else."""
+    one, other = (RuleSet([ECHO], {("echo", ""): Echo(digest)}) for digest in ("a", "b"))
+    assert one.digest != other.digest
+    assert RuleSet([ECHO], {("echo", ""): Echo("a")}).digest == one.digest
 
 
 def test_the_digest_changes_with_the_words() -> None:

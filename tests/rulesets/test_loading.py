@@ -286,7 +286,7 @@ def test_what_the_core_refuses_is_reported_at_its_rule(tmp_path: Path, monkeypat
     """The core knows the rule's id, not its file."""
 
     class Refusing:
-        def __init__(self, rules: list[Rule]) -> None:
+        def __init__(self, rules: list[Rule], models: object) -> None:
             for one in rules:
                 if one.id == "b":
                     raise RuleError("rule 'b' is no good; write another")
@@ -313,7 +313,7 @@ def test_a_set_too_large_as_a_whole_is_an_error(tmp_path: Path, monkeypatch: pyt
     """Each rule may compile alone and all of them together may not."""
 
     class Crowded:
-        def __init__(self, rules: list[Rule]) -> None:
+        def __init__(self, rules: list[Rule], models: object) -> None:
             if len(rules) > 1:
                 raise RuleError("too many states")
 
