@@ -24,13 +24,15 @@ WORD_CEILING = 48
 SENTENCE_WORDS = 64
 #: A sentence is closed by the word that begins this many code points, or more, after its start.
 SENTENCE_CEILING = 600
-#: More white space than this ends a sentence, so that no sentence is longer than the three ceilings and a word together.
+#: More white space than this ends a sentence, so no sentence is longer than the three ceilings together.
 GAP_CEILING = 64
 
-_RUN = regex.compile(rf"\s+|\S{{1,{WORD_CEILING}}}")
+_RUN = regex.compile(rf"(\s+)|\S{{1,{WORD_CEILING}}}")
 _SPACE = regex.compile(r"\s")
 _TERMINAL = regex.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\]}*_`]*$")
-_ABBREVIATION = regex.compile(r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", regex.I)
+_ABBREVIATION = regex.compile(
+    r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", regex.I
+)
 _ITEM_MARK = regex.compile(r"(?:[-*+>|\u2022\u2013\u2014]|#{1,6}|\(?\d{1,3}[.)]|[a-zA-Z][.)])")
 
 
@@ -87,7 +89,7 @@ class SentenceSplitter:
         self._tail = ""
         for run in _RUN.finditer(buffer):
             piece = run[0]
-            if piece[0].isspace():
+            if run[1]:
                 self.frontier = start + run.end()
                 if self._space(piece):
                     yield Break()

@@ -16,10 +16,14 @@ GRAM_LENGTHS = (3, 4, 5)
 
 #: Alphanumeric runs, with an apostrophe or a star inside, or else one symbol worth reading: quotes, marks of emphasis,
 #: emoji. Other punctuation says little and is passed over.
-_TOKEN = regex.compile(r"[\p{L}\p{N}]+(?:['*]+[\p{L}\p{N}]+)*|[\"?!#@:\u201c\u201d\u00ab\u00bb]|[\p{So}\p{Sk}--^`]", regex.V1)
+_TOKEN = regex.compile(
+    r"[\p{L}\p{N}]+(?:['*]+[\p{L}\p{N}]+)*|[\"?!#@:\u201c\u201d\u00ab\u00bb]|[\p{So}\p{Sk}--^`]", regex.V1
+)
 _QUOTES = {"\u201c": '"', "\u201d": '"', "\u00ab": '"', "\u00bb": '"'}
 _REPEATS = regex.compile(r"(.)\1{2,}")
-_LEET = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "i"})
+_LEET = str.maketrans(
+    {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "i"}
+)
 _DISGUISED = regex.compile(r"[a-z0-9@$!|]{3,24}")
 _LETTER = regex.compile(r"[a-z]")
 _EDGES = "\"'()[]{}<>,.:;?!*_`"
@@ -45,7 +49,7 @@ def tokens(word: str, known: Container[str]) -> list[str]:
         undone = core.translate(_LEET)
         if undone != core and undone in known:
             plain = plain.replace(core, undone, 1)
-    found = []
+    found: list[str] = []
     for token in _TOKEN.findall(plain):
         token = _QUOTES.get(token, token)
         if found and token == found[-1] and len(token) == 1:

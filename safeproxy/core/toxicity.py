@@ -26,6 +26,7 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.sentences import Break, SentenceSplitter, Word
 from safeproxy.core.tokens import Spelled, grams, key, tokens
 from safeproxy.errors import RuleError
+from safeproxy.events import Action
 
 Floats = NDArray[np.float32]
 
@@ -35,7 +36,7 @@ CACHED_TOKENS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The model's numbers. Shapes by: V words, B n-gram buckets, d width, r reach, f filters, h hidden, c categories."""
+    """The model's numbers, by V words, B n-gram buckets, d width, r reach, f filters, h hidden, c categories."""
 
     categories: tuple[str, ...]
     keys: NDArray[np.uint32]
@@ -64,11 +65,12 @@ class ToxicityModel:
     """A loaded model, shared by all streams. A `Model`: its name, version and digest go into the audit trail."""
 
     name = "toxicity"
+    waits = False
 
     def __init__(self, weights: Weights, *, version: str, digest: str) -> None:
         self.version = version
         self.digest = digest
-        self.categories = weights.categories
+        self.labels = weights.categories
         self._weights = weights
         reach, width, filters = weights.filters.shape
         self._filters = np.ascontiguousarray(weights.filters.transpose(1, 0, 2).reshape(width, reach * filters))
@@ -90,16 +92,18 @@ class ToxicityModel:
         """For each category the highest probability that any beginning of a sentence of the text has."""
         state = SentenceState(self)
         splitter = SentenceSplitter()
-        highest = np.full(len(self.categories), -np.inf, np.float32)
+        highest = np.full(len(self.labels), -np.inf, np.float32)
         for part in (*splitter.feed(text), *splitter.finish()):
             if isinstance(part, Word):
                 if part.first:
                     state.clear()
                 np.maximum(highest, state.judge(part.text), out=highest)
-        return {name: self.probability(number, float(highest[number])) for number, name in enumerate(self.categories)}
+        return {name: self.probability(number, float(highest[number])) for number, name in enumerate(self.labels)}
 
     def probability(self, category: int, logit: float) -> float:
         """The probability that a logit of the category (by number) stands for; 0 for minus infinity."""
+        if logit == -math.inf:
+            return 0.0
         slope, intercept = self._weights.calibration[category]
         return 1 / (1 + math.exp(min(700.0, -(slope * logit + intercept))))
 
@@ -133,7 +137,7 @@ class ToxicityModel:
         weights = self._weights
         row = self._row(token)
         if row >= 0:
-            return weights.vocabulary[row].astype(np.float32) * weights.vocabulary_scale[row]
+            return np.asarray(weights.vocabulary[row] * weights.vocabulary_scale[row], np.float32)
         rows = grams(token, len(weights.buckets))
         scaled = weights.buckets[rows].astype(np.float32) * weights.bucket_scale[rows, None]
         return np.asarray(scaled.mean(axis=0), np.float32)
@@ -151,7 +155,7 @@ class SentenceState:
     __slots__ = ("_ahead", "_bias", "_into", "_logits", "_model", "_peak", "_seen", "_spelled", "_sum")
 
     def __init__(self, model: ToxicityModel) -> None:
-        weights = model._weights  # noqa: SLF001
+        weights = model._weights
         reach, _, filters = weights.filters.shape
         self._model = model
         self._bias = weights.filter_bias
@@ -159,8 +163,8 @@ class SentenceState:
         self._sum = np.empty((reach, filters), np.float32)
         self._seen = np.empty(filters + 1, np.float32)
         self._peak = self._seen[:-1]
-        self._into = np.empty(len(model._least), np.float32)  # noqa: SLF001
-        self._logits = np.empty(len(model.categories), np.float32)
+        self._into = np.empty(len(model._least), np.float32)
+        self._logits = np.empty(len(model.labels), np.float32)
         self.clear()
 
     def clear(self) -> None:
@@ -181,30 +185,35 @@ class SentenceState:
             np.add(ahead, sums, out=total)
             np.maximum(self._peak, total[0], out=self._peak)
             ahead[:-1] = total[1:]
-        into = np.dot(self._seen, model._judge, out=self._into)  # noqa: SLF001
-        np.maximum(into, model._least, out=into)  # noqa: SLF001
-        return np.dot(into, model._out, out=self._logits)  # noqa: SLF001
+        into = np.dot(self._seen, model._judge, out=self._into)
+        np.maximum(into, model._least, out=into)
+        return np.dot(into, model._out, out=self._logits)
 
 
 class _Watch:
     """One rule: from which logits it counts, and the finding under way."""
 
-    __slots__ = ("cuts", "number", "reported", "strict")
+    __slots__ = ("cuts", "number", "observes", "reported", "score", "start", "strict")
 
     def __init__(self, model: ToxicityModel, number: int, rule: Rule) -> None:
-        unknown = [label for label in rule.labels if label not in model.categories]
+        unknown = [label for label in rule.labels if label not in model.labels]
         if unknown:
             raise RuleError(
-                f"rule {rule.id!r}: the toxicity model has no label {unknown[0]!r}; it has: {', '.join(model.categories)}"
+                f"rule {rule.id!r}: the toxicity model has no label {unknown[0]!r}; it has: {', '.join(model.labels)}"
             )
         self.number = number
         self.strict = rule.strict
+        self.observes = rule.action is Action.OBSERVE
+        """Whether nothing waits for its findings: they are then reported whole, once the sentence has ended."""
+        self.start = -1
+        """Where the open finding begins; -1: there is none."""
         self.reported = -1
-        """Where the open finding's reported part ends; -1: there is none."""
+        """Where its reported part ends."""
+        self.score = 0.0
         self.cuts = np.array(
             [
                 model.logit(category, rule.threshold) if not rule.labels or name in rule.labels else math.inf
-                for category, name in enumerate(model.categories)
+                for category, name in enumerate(model.labels)
             ],
             np.float32,
         )
@@ -214,7 +223,8 @@ class ToxicityDetector:
     """Finds toxic sentences in one channel. A `Detector`.
 
     A rule's finding begins with the first word that brings its sentence's probability to the threshold (with
-    ``strict``: with the sentence) and goes to the end of the sentence's last word. It is reported as open at once.
+    ``strict``: with the sentence) and goes to the end of the sentence's last word. It is reported as open at once;
+    that of a rule which only observes is reported whole, once the sentence has ended, whatever the frontier.
     Nothing is held but the unfinished word; with a strict rule the sentence, at most about 700 code points.
     """
 
@@ -222,11 +232,12 @@ class ToxicityDetector:
         self._model = model
         self._watches = [_Watch(model, number, rule) for number, rule in rules]
         self._lowest = np.min([watch.cuts for watch in self._watches], axis=0, initial=np.inf)
-        self._strict = any(watch.strict for watch in self._watches)
+        self._strict = any(watch.strict and not watch.observes for watch in self._watches)
         self._splitter = SentenceSplitter()
         self._state = SentenceState(model)
         self._sentence: tuple[int, int] | None = None  # start, and end of its last word so far
-        self._any_open = False
+        self._found = False  # whether a rule has a finding in this sentence
+        self._any_open = False  # whether one was reported as open
         self.frontier = 0
 
     def feed(self, text: str) -> Sequence[Span]:
@@ -273,13 +284,16 @@ class ToxicityDetector:
         """Open a finding for each rule whose threshold is reached and that has none open."""
         for watch in self._watches:
             reached = np.flatnonzero(logits >= watch.cuts)
-            if watch.reported >= 0 or not len(reached):
+            if watch.start >= 0 or not len(reached):
                 continue
             score = max(self._model.probability(int(category), float(logits[category])) for category in reached)
-            start = sentence_start if watch.strict else word.start
-            spans.append(Span(start, word.end, watch.number, round(score, 4), Extent.OPEN))
+            watch.start = sentence_start if watch.strict else word.start
             watch.reported = word.end
-            self._any_open = True
+            watch.score = round(score, 4)
+            self._found = True
+            if not watch.observes:
+                spans.append(Span(watch.start, word.end, watch.number, watch.score, Extent.OPEN))
+                self._any_open = True
 
     def _end_sentence(self, spans: list[Span]) -> None:
         """Close the open findings, at the end of the sentence's last word."""
@@ -287,9 +301,13 @@ class ToxicityDetector:
             return
         _, end = self._sentence
         self._sentence = None
-        if self._any_open:
-            for watch in self._watches:
-                if watch.reported >= 0:
+        if not self._found:
+            return
+        for watch in self._watches:
+            if watch.start >= 0:
+                if watch.observes:
+                    spans.append(Span(watch.start, end, watch.number, watch.score))
+                else:
                     spans.append(Span(watch.reported, end, watch.number, 0.0, Extent.CLOSING))
-                    watch.reported = -1
-            self._any_open = False
+                watch.start = -1
+        self._found = self._any_open = False

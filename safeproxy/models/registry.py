@@ -26,8 +26,14 @@ def _names(model: str) -> Model:
     return names.load(model)
 
 
+def _toxicity(model: str) -> Model:
+    from safeproxy.models import toxicity
+
+    return toxicity.load(model)
+
+
 #: The detectors that come with safeproxy.
-OWN: dict[str, Loader] = {"ner": _names}
+OWN: dict[str, Loader] = {"ner": _names, "toxicity": _toxicity}
 
 
 def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safeproxy.core.toxicity import ToxicityModel, Weights
-from safeproxy.errors import ConfigError
+from safeproxy.errors import RuleError
 
 #: The model that comes with the package.
 SHIPPED = Path(__file__).parent / "data" / "toxicity" / "toxicity.npz"
@@ -41,18 +41,19 @@ _KEPT_AS_THEY_ARE = {"categories", "keys", "vocabulary", "buckets", "calibration
 
 
 def load(path: Path | str | None = None) -> ToxicityModel:
-    """The model in a file, or the shipped one. Raises ConfigError for a file that is none, saying what is wrong."""
-    file = SHIPPED if path is None else Path(path)
+    """The model in a file, or the shipped one. Raises RuleError for a file that is none, saying what is wrong."""
+    file = Path(path) if path else SHIPPED
     try:
         data = file.read_bytes()
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise ConfigError(f"{file} is no readable numpy file of a toxicity model ({type(error).__name__})") from None
+        raise RuleError(f"{file} is no readable numpy file of a toxicity model ({type(error).__name__})") from None
     fault = _fault(arrays)
     if fault:
-        raise ConfigError(
-            f"{file} is no toxicity model of format {FORMAT}: {fault}; train one with 'python -m safeproxy.training.toxicity'"
+        raise RuleError(
+            f"{file} is no toxicity model of format {FORMAT}: {fault}; "
+            "train one with 'python -m safeproxy.training.toxicity'"
         )
     values: dict[str, Any] = {
         name: arrays[name] if name in _KEPT_AS_THEY_ARE else arrays[name].astype(np.float32) for name in _SHAPES
@@ -65,9 +66,9 @@ def save(path: Path, arrays: Mapping[str, NDArray[Any]], version: str) -> None:
     """Write a model's arrays, named as in `Weights`. The same arrays give the same bytes."""
     missing = [name for name in _SHAPES if name not in arrays]
     if missing:
-        raise ConfigError(f"the model has no {missing[0]!r}")
+        raise RuleError(f"the model has no {missing[0]!r}")
     with path.open("wb") as file:
-        np.savez_compressed(file, format=np.array(FORMAT), version=np.array(version), **dict(arrays))
+        np.savez_compressed(file, allow_pickle=False, format=np.array(FORMAT), version=np.array(version), **arrays)
 
 
 def _fault(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -3,7 +3,7 @@
 Read are `DATA_FOLDER/toxicity`, the harmless texts of `toxicity_data.HARMLESS_WEIGHTS` beside it, and the sentences
 made from `toxicity_phrases.txt`; texts too near to one in `DATA_FOLDER/development` are left out. Word vectors to
 begin with (`--vectors`, the folder of a spaCy pipeline) are optional: the shipped model began with those of
-`en_core_web_md`. Needs numpy and scipy, with `--vectors` spaCy. Takes some minutes on one core.
+`en_core_web_md`. Needs numpy, with `--vectors` spaCy. Takes some minutes on one core.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safeproxy.core.tokens import key
 from safeproxy.errors import ConfigError
 from safeproxy.models.toxicity import save
 from safeproxy.training.toxicity_data import (
@@ -28,7 +29,7 @@ from safeproxy.training.toxicity_data import (
     read_records,
     without_duplicates,
 )
-from safeproxy.training.toxicity_lexicon import Tokens, WordVectors, fitted_buckets, gram_matrix, vocabulary
+from safeproxy.training.toxicity_lexicon import Tokens, WordVectors, fitted_buckets, gram_table, vocabulary
 from safeproxy.training.toxicity_network import Batch, Floats, Ints, Network, Shape
 from safeproxy.training.toxicity_phrases import phrases
 
@@ -98,7 +99,7 @@ def _begin_with(network: Network, vectors: WordVectors, known: dict[str, int]) -
     for word, row in known.items():
         if word in vectors:
             table[row] = vectors[word]
-    table[[known[word] for word in unknown]] = gram_matrix(unknown, len(buckets)) @ buckets
+    table[[known[word] for word in unknown]] = gram_table(unknown, len(buckets)).means(np.arange(len(unknown)), buckets)
 
 
 def _label_arrays(examples: Sequence[Example]) -> tuple[Floats, Floats]:
@@ -124,7 +125,7 @@ def _batch(documents: Sequence[Sequence[Ints]], chosen: Ints, targets: Floats, w
 
 
 def _logits(network: Network, batch: Batch) -> Floats:
-    highest, _, _ = network.text_logits(network.forward(batch.sentences), batch.owner)
+    highest, _ = network.text_logits(network.forward(batch.sentences), batch.owner)
     return highest
 
 
@@ -146,8 +147,6 @@ def platt(logits: Floats, targets: Floats, weights: Floats) -> tuple[float, floa
 
 def _arrays(network: Network, known: dict[str, int], calibration: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
     """The model as it is stored: vectors as bytes with a scale for each row, the rest in half precision."""
-    from safeproxy.core.tokens import key  # noqa: PLC0415
-
     p = network.parameters
     by_key = {key(word): row for word, row in known.items()}  # two words in four billion may share a key: the last wins
     keys = np.array(sorted(by_key), np.uint32)
@@ -182,7 +181,9 @@ def examples_of(folder: Path, seed: int) -> list[Example]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m safeproxy.training.toxicity", description="Train the model.")
-    parser.add_argument("data", type=Path, help="the data folder: has toxicity/, and may have ner/, injection/, development/")
+    parser.add_argument(
+        "data", type=Path, help="the data folder: has toxicity/, and may have ner/, injection/, development/"
+    )
     parser.add_argument("out", type=Path, help="the .npz file to write")
     parser.add_argument("--vectors", type=Path, help="the folder of a spaCy pipeline whose word vectors to begin with")
     parser.add_argument("--epochs", type=int, default=Plan.epochs)

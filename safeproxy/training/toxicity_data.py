@@ -1,4 +1,4 @@
-"""The texts that the toxicity model learns from: read, weighed by source, freed of duplicates, unknown labels masked."""
+"""What the toxicity model learns from: texts, weighed by source, without duplicates, unknown labels masked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import regex
 
@@ -58,7 +58,7 @@ class Example(NamedTuple):
     source: str
 
 
-def read_records(file: Path) -> Iterator[dict[str, object]]:
+def read_records(file: Path) -> Iterator[dict[str, Any]]:
     """The records of a `.jsonl.gz` file. Raises ConfigError for a file that cannot be read, naming it."""
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:

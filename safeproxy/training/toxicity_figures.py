@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import pkgutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import regex
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from safeproxy.core.detector import Extent
 from safeproxy.core.rule import Rule
@@ -29,6 +28,7 @@ from safeproxy.core.sentences import sentences
 from safeproxy.core.toxicity import ToxicityModel
 from safeproxy.errors import ConfigError
 from safeproxy.models.toxicity import load
+from safeproxy.rulesets import SHIPPED, load_with_sources
 from safeproxy.training.toxicity_data import known_labels, read_records
 
 #: Terms by which a text is counted to a group; a text may belong to several.
@@ -48,8 +48,8 @@ IDENTITY_TERMS = {
 }
 #: How many texts of each kind of ordinary text are read.
 MOST_ORDINARY = 4000
-#: Modules whose documentation is read.
-_MODULES = 180
+#: Modules that do something when they are imported.
+_NOT_READ = {"antigravity", "this", "idlelib", "test", "lib2to3", "tkinter", "turtle", "turtledemo"}
 
 Numbers = NDArray[np.float64]
 
@@ -60,8 +60,9 @@ def auroc(truth: NDArray[np.bool_], scores: Numbers) -> float:
     negatives = len(truth) - positives
     if not positives or not negatives:
         return float("nan")
-    ranks = rankdata(scores)[truth].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    _, which, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
+    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def auprc(truth: NDArray[np.bool_], scores: Numbers) -> float:
@@ -85,7 +86,7 @@ def category_figures(model: ToxicityModel, records: Sequence[dict[str, Any]]) ->
     known = [known_labels(record["labels"]) for record in records]
     scores = [model.scores(str(record["text"])) for record in records]
     figures = {}
-    for category in model.categories:
+    for category in model.labels:
         chosen = [number for number, labels in enumerate(known) if category in labels]
         if not chosen:
             continue
@@ -102,7 +103,9 @@ def category_figures(model: ToxicityModel, records: Sequence[dict[str, Any]]) ->
     return figures
 
 
-def group_figures(model: ToxicityModel, records: Sequence[dict[str, Any]], category: str) -> dict[str, dict[str, float]]:
+def group_figures(
+    model: ToxicityModel, records: Sequence[dict[str, Any]], category: str
+) -> dict[str, dict[str, float]]:
     """For each identity group: AUROC, and the share of its harmless and harmful texts that score 0.5 or more."""
     figures = {}
     scores = [model.scores(str(record["text"]))[category] for record in records]
@@ -148,20 +151,13 @@ def flagged(model: ToxicityModel, rules: Sequence[Rule], texts: Iterable[str]) -
 
 def library_documentation() -> Iterable[str]:
     """The documentation of modules of the standard library and of what they define."""
-    names = sorted(module.name for module in pkgutil.iter_modules() if module.name.isidentifier())
-    standard = [name for name in names if name in _standard_names()]
-    for name in standard[:_MODULES]:
+    standard = sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in _NOT_READ)
+    for name in standard:
         try:
             module = import_module(name)
         except Exception:  # noqa: BLE001, S112  # what does not load here is not read
             continue
         yield from _documentation(module)
-
-
-def _standard_names() -> frozenset[str]:
-    import sys  # noqa: PLC0415
-
-    return frozenset(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in {"antigravity", "this", "idlelib", "test"})
 
 
 def _documentation(module: Any) -> Iterable[str]:
@@ -215,9 +211,13 @@ def figures(model: ToxicityModel, folder: Path, rules: Sequence[Rule]) -> dict[s
         "eval_hatecheck by group": group_figures(model, hatecheck, "identity_hate"),
         "eval_hatecheck by function, share at 0.5": function_figures(model, hatecheck, "identity_hate"),
         "eval_xstest_prompts, flagged": flagged(model, rules, prompts),
-        "eval_xstest_prompts, one category at 0.5": float(np.mean([max(model.scores(text).values()) >= 0.5 for text in prompts])),
+        "eval_xstest_prompts, one category at 0.5": float(
+            np.mean([max(model.scores(text).values()) >= 0.5 for text in prompts])
+        ),
         "tox_surge, flagged": {
-            name: flagged(model, rules, [r["text"] for r in surge if (r["labels"]["toxic"] >= 0.5) == toxic])["share of texts"]
+            name: flagged(model, rules, [r["text"] for r in surge if (r["labels"]["toxic"] >= 0.5) == toxic])[
+                "share of texts"
+            ]
             for name, toxic in (("toxic", True), ("not toxic", False))
         },
         "ordinary text": {name: flagged(model, rules, texts()) for name, texts in ordinary_texts(folder).items()},
@@ -225,23 +225,25 @@ def figures(model: ToxicityModel, folder: Path, rules: Sequence[Rule]) -> dict[s
     }
 
 
-def shipped_rules(folder: Path) -> list[Rule]:
-    """The rules of `models/toxicity.yaml` in a rules folder, as far as the detector reads them."""
-    import yaml  # noqa: PLC0415
-
-    file = folder / "models" / "toxicity.yaml"
-    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    raise NotImplementedError(entries)
+def rules_in(file: Path) -> list[Rule]:
+    """The toxicity model's rules in a rule file."""
+    return [source.rule for source in load_with_sources([file]).sources if source.rule.detector == "toxicity"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m safeproxy.training.toxicity_figures", description="Measure the model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m safeproxy.training.toxicity_figures", description="Measure the model."
+    )
     parser.add_argument("data", type=Path, help="the data folder: development/ and ner/ are read")
     parser.add_argument("model", type=Path, nargs="?", help="the .npz file; the shipped one if not given")
+    parser.add_argument(
+        "--rules", type=Path, default=SHIPPED / "models" / "toxicity.yaml", help="the rule file in force"
+    )
     options = parser.parse_args(arguments)
     try:
-        print(json.dumps(figures(load(options.model), options.data, []), indent=1))  # noqa: T201
+        found = figures(load(options.model), options.data, rules_in(options.rules))
+        print(json.dumps(found, indent=1))  # noqa: T201
     except ConfigError as error:
         parser.exit(2, f"{error}\n")
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
 from safeproxy.core.sentences import sentences
 from safeproxy.core.tokens import Spelled, grams, tokens
 from safeproxy.errors import ConfigError
-from safeproxy.training.toxicity_network import Floats, Ints, Lexicon
+from safeproxy.training.toxicity_network import Floats, GramTable, Ints, Lexicon
 
 #: Sentences of a text beyond these are not learnt from.
 MOST_SENTENCES = 16
@@ -25,7 +24,7 @@ class WordVectors:
     """
 
     def __init__(self, folder: Path, width: int) -> None:
-        from spacy.vocab import Vocab  # noqa: PLC0415  # only who trains with vectors needs spaCy
+        from spacy.vocab import Vocab  # only who trains with vectors needs spaCy
 
         try:
             self._vectors = Vocab().from_disk(folder / "vocab").vectors
@@ -44,7 +43,7 @@ class WordVectors:
         return self._row(word) >= 0
 
     def __getitem__(self, word: str) -> Floats:
-        return self._table[self._row(word)]
+        return np.asarray(self._table[self._row(word)], np.float32)
 
     def words(self) -> list[str]:
         """Words in lower case that have a vector, sorted."""
@@ -80,13 +79,9 @@ def vocabulary(texts: Iterable[str], vectors: WordVectors | None, rare: int = 3)
     return {token: row for row, token in enumerate(sorted(kept))}
 
 
-def gram_matrix(words: Sequence[str], buckets: int) -> sparse.csr_matrix:
-    """Words by buckets: the share of each bucket in the mean of a word's n-grams."""
-    found = [grams(word, buckets) for word in words]
-    counts = np.array([len(row) for row in found])
-    columns = np.fromiter((bucket for row in found for bucket in row), np.int64, counts.sum())
-    values = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-    return sparse.csr_matrix((values, columns, np.concatenate([[0], np.cumsum(counts)])), (len(words), buckets))
+def gram_table(words: Iterable[str], buckets: int) -> GramTable:
+    """The n-gram buckets of these words."""
+    return GramTable([grams(word, buckets) for word in words])
 
 
 class Tokens:
@@ -105,25 +100,34 @@ class Tokens:
         ]
 
     def lexicon(self, buckets: int) -> Lexicon:
+        """The rows and n-grams of all tokens read so far, by their numbers."""
         words = list(self._numbers)
         rows = np.array([self.known.get(word, -1) for word in words])
-        return Lexicon(rows, gram_matrix(words, buckets))
+        return Lexicon(rows, gram_table(words, buckets))
 
 
-def fitted_buckets(vectors: WordVectors, buckets: int, most: int = 120_000, rounds: int = 25) -> Floats:
+def fitted_buckets(vectors: WordVectors, buckets: int, most: int = 60_000, rounds: int = 20) -> Floats:
     """Vectors of n-grams whose means come near the vectors of words: conjugate gradients on ridge regression."""
     words = vectors.words()
     words = words[:: max(1, len(words) // most)]
-    matrix = gram_matrix(words, buckets)
+    table = gram_table(words, buckets)
     wanted = np.stack([vectors[word] for word in words])
+    chunks = [np.arange(len(words))[at : at + 4000] for at in range(0, len(words), 4000)]
+
+    def normal(value: Floats) -> Floats:
+        """The matrix of means, transposed and multiplied by itself, times ``value``."""
+        return sum((table.spread(rows, table.means(rows, value), buckets) for rows in chunks), 0.05 * value)
+
     value = np.zeros((buckets, wanted.shape[1]), np.float32)
-    rest = np.asarray(matrix.T @ wanted)
-    direction = rest.copy()
+    rest = sum((table.spread(rows, wanted[rows], buckets) for rows in chunks), value)
+    direction = rest
     power = (rest * rest).sum()
     for _ in range(rounds):
-        image = matrix.T @ (matrix @ direction) + 0.05 * direction
+        if power < 1e-6:
+            break
+        image = normal(direction)
         step = power / (direction * image).sum()
-        value += step * direction
+        value = value + step * direction
         rest = rest - step * image
         power, before = (rest * rest).sum(), power
         direction = rest + power / before * direction

@@ -9,11 +9,10 @@ of all its words: that is what the loss is about, so the network learns to judge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -46,30 +45,71 @@ class Batch:
     """Texts by categories, 0 where the label is unknown."""
 
 
+class GramTable:
+    """The n-gram buckets of many words, for means over them."""
+
+    def __init__(self, words: Sequence[Sequence[int]]) -> None:
+        self._counts = np.array([len(word) for word in words], np.int64)
+        self._columns = np.fromiter((bucket for word in words for bucket in word), np.int64, self._counts.sum())
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def _entries(self, rows: Ints) -> tuple[Ints, Ints]:
+        """The buckets of these words one after the other, and where each word's begin."""
+        counts = self._counts[rows]
+        firsts = np.cumsum(counts) - counts
+        places = np.arange(counts.sum()) + np.repeat(self._starts[rows] - firsts, counts)
+        return self._columns[places], firsts
+
+    def means(self, rows: Ints, buckets: Floats) -> Floats:
+        """The mean of each word's buckets: (rows, width)."""
+        if not len(rows):
+            return np.zeros((0, buckets.shape[1]), np.float32)
+        columns, firsts = self._entries(rows)
+        return np.asarray(np.add.reduceat(buckets[columns], firsts, axis=0) / self._counts[rows, None], np.float32)
+
+    def spread(self, rows: Ints, values: Floats, buckets: int) -> Floats:
+        """The transpose of `means`: each word's value, divided by its number of buckets, added to each of them."""
+        into = np.zeros((buckets, values.shape[1]), np.float32)
+        if len(rows):
+            columns, _ = self._entries(rows)
+            order = np.argsort(columns, kind="stable")
+            begins = np.flatnonzero(np.diff(columns[order], prepend=-1))
+            shares = (values / self._counts[rows, None]).astype(np.float32)
+            word = np.repeat(np.arange(len(rows)), self._counts[rows])
+            into[columns[order][begins]] = np.add.reduceat(shares[word[order]], begins, axis=0)
+        return into
+
+
 @dataclass
 class Lexicon:
-    """All tokens of the training texts: row in the vocabulary (-1: none) and, for each, its n-grams' mean as a row."""
+    """All tokens of the training texts: row in the vocabulary (-1: none), and n-grams."""
 
     row: Ints
-    grams: sparse.csr_matrix
+    grams: GramTable
 
 
 @dataclass
 class _Pass:
-    """What the way forward leaves for the way back."""
+    """What the way forward leaves for the way back. Tokens of all sentences lie one after the other."""
 
     ids: Ints
-    back: Ints
+    """The distinct tokens."""
+    packed: Ints
+    """For every place its token as an index into ``ids``; places between sentences have ``len(ids)``."""
+    inside: Ints
+    """The places that are tokens."""
     known: NDArray[np.bool_]
-    vectors: Floats
     keep: Floats
+    vectors: Floats
     raw: Floats
-    active: Floats
-    place: Ints
     peak: Floats
+    """(tokens, filters): the running maxima."""
+    strongest: Ints
+    """(tokens, filters): at which token (counted over all sentences) each was reached."""
     dropped: Floats
+    firsts: Ints
+    """The first token of every sentence."""
     logits: Floats
-    chosen: tuple[Ints, Ints] = field(default_factory=lambda: (np.zeros(0, np.int64), np.zeros(0, np.int64)))
 
 
 class Network:
@@ -101,7 +141,7 @@ class Network:
     # Forward.
 
     def forward(self, sentences: Sequence[Ints], *, training: bool = False) -> _Pass:
-        """Logits after every token of every sentence: (sentences, longest, categories), -inf where there is none."""
+        """Logits after every token, (tokens, categories), the sentences one after the other."""
         p, reach = self.parameters, self.shape.reach
         ids, back = np.unique(np.concatenate(sentences), return_inverse=True)
         known = self.lexicon.row[ids] >= 0
@@ -109,11 +149,13 @@ class Network:
             known &= self.rng.random(len(ids)) > 0.08
         table = np.zeros((len(ids) + 1, self.shape.width), np.float32)
         table[:-1][known] = p["vocabulary"][self.lexicon.row[ids[known]]]
-        table[:-1][~known] = self.lexicon.grams[ids[~known]] @ p["buckets"]
+        table[:-1][~known] = self.lexicon.grams.means(ids[~known], p["buckets"])
         lengths = np.array([len(sentence) for sentence in sentences])
-        starts = np.cumsum(lengths + reach - 1) - lengths  # every sentence behind ``reach - 1`` empty places
-        packed = np.full(int(starts[-1] + lengths[-1]), len(ids), np.int64)
-        inside = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        firsts = np.cumsum(lengths) - lengths
+        within = np.arange(lengths.sum()) - np.repeat(firsts, lengths)
+        # Every sentence stands behind ``reach - 1`` empty places.
+        inside = np.arange(lengths.sum()) + np.repeat(np.arange(1, len(lengths) + 1) * (reach - 1), lengths)
+        packed = np.full(int(inside[-1]) + 1, len(ids), np.int64)
         packed[inside] = back
         keep = np.ones((len(packed), 1), np.float32)
         if training:
@@ -122,30 +164,24 @@ class Network:
         raw = np.tile(p["filter_bias"], (len(packed), 1))
         for k in range(reach):
             raw[k:] += vectors[: len(packed) - k] @ p["filters"][k]
-        active = np.maximum(raw, 0)
-        columns = np.arange(lengths.max())
-        valid = columns < lengths[:, None]
-        place = np.where(valid, starts[:, None] + columns, -1)
-        peak = np.maximum.accumulate(np.where(valid[:, :, None], active[place], 0), axis=1)
-        dropped = np.ones(self.shape.filters, np.float32)
+        peak, strongest = running_maximum(np.maximum(raw[inside], 0), within)
+        dropped = np.ones((1, 1), np.float32)
         if training:
-            dropped = (self.rng.random((len(sentences), 1, self.shape.filters)) > 0.3).astype(np.float32) / 0.7
+            by_sentence = (self.rng.random((len(sentences), self.shape.filters)) > 0.3).astype(np.float32) / 0.7
+            dropped = np.repeat(by_sentence, lengths, axis=0)
             peak = peak * dropped
         hidden = np.maximum(peak @ p["hidden"] + p["hidden_bias"], 0)
         logits = hidden @ p["out"] + peak @ p["direct"] + p["out_bias"]
-        logits[~valid] = -np.inf
-        return _Pass(ids, packed, known, vectors, keep, raw, active, place, peak, dropped, logits)
+        return _Pass(ids, packed, inside, known, keep, vectors, raw, peak, strongest, dropped, firsts, logits)
 
-    def text_logits(self, forward: _Pass, owner: Ints) -> tuple[Floats, Ints, Ints]:
-        """Each text's highest logit by category, and its sentence and place in it: three (texts, categories)."""
-        place = forward.logits.argmax(axis=1)
-        best = np.take_along_axis(forward.logits, place[:, None, :], axis=1)[:, 0]
-        firsts = np.flatnonzero(np.diff(owner, prepend=-1))
-        highest = np.maximum.reduceat(best, firsts)
-        is_highest = best == highest[owner]
-        order = np.where(is_highest, np.arange(len(owner))[:, None], len(owner))
-        sentence = np.minimum.reduceat(order, firsts)
-        return highest, sentence, np.take_along_axis(place, sentence, axis=0)
+    def text_logits(self, forward: _Pass, owner: Ints) -> tuple[Floats, Ints]:
+        """Each text's highest logit by category, and at which token it is: both (texts, categories)."""
+        begins = forward.firsts[np.flatnonzero(np.diff(owner, prepend=-1))]
+        highest = np.maximum.reduceat(forward.logits, begins)
+        count = len(forward.logits)
+        repeated = np.repeat(highest, np.diff(begins, append=count), axis=0)
+        order = np.where(forward.logits == repeated, np.arange(count)[:, None], count)
+        return highest, np.minimum.reduceat(order, begins)
 
     # Backward.
 
@@ -153,16 +189,16 @@ class Network:
         """Mean weighted cross entropy, its gradients by parameter, and the vocabulary rows that have one."""
         p = self.parameters
         forward = self.forward(batch.sentences, training=True)
-        logits, sentence, place = self.text_logits(forward, batch.owner)
+        logits, token = self.text_logits(forward, batch.owner)
         odds = 1 / (1 + np.exp(-logits))
         total = batch.weights.sum() + 1e-9
         entropy = np.logaddexp(0, logits) - batch.targets * logits
         loss = float((batch.weights * entropy).sum() / total)
         slope = (batch.weights * (odds - batch.targets) / total).astype(np.float32)
-        spots, of = np.unique(np.stack([sentence.ravel(), place.ravel()]), axis=1, return_inverse=True)
-        at = np.zeros((spots.shape[1], self.shape.categories), np.float32)
-        np.add.at(at, (of, np.tile(np.arange(self.shape.categories), len(logits))), slope.ravel())
-        peak = forward.peak[spots[0], spots[1]]
+        spots, of = np.unique(token, return_inverse=True)
+        at = np.zeros((len(spots), self.shape.categories), np.float32)
+        np.add.at(at, (of.ravel(), np.tile(np.arange(self.shape.categories), len(logits))), slope.ravel())
+        peak = forward.peak[spots]
         before = peak @ p["hidden"] + p["hidden_bias"]
         hidden = np.maximum(before, 0)
         into_hidden = (at @ p["out"].T) * (before > 0)
@@ -174,19 +210,16 @@ class Network:
             "hidden": peak.T @ into_hidden,
             "hidden_bias": into_hidden.sum(axis=0),
         }
-        if forward.dropped.ndim == 3:
-            into_peak = into_peak * forward.dropped[spots[0], 0]
+        if len(forward.dropped) > 1:
+            into_peak = into_peak * forward.dropped[spots]
         into_raw = self._through_maximum(forward, spots, into_peak)
         rows = self._into_vectors(forward, into_raw, grads)
         return loss, grads, rows
 
     def _through_maximum(self, forward: _Pass, spots: Ints, into_peak: Floats) -> Floats:
         """Each peak's gradient goes to the place where its filter was strongest."""
-        places = forward.place[spots[0]]
-        until = np.arange(places.shape[1]) <= spots[1][:, None]
-        seen = np.where(until[:, :, None], forward.active[places], -1)
-        strongest = np.take_along_axis(places, seen.argmax(axis=1), axis=1)
-        flat = strongest * self.shape.filters + np.arange(self.shape.filters)
+        places = forward.inside[forward.strongest[spots]]
+        flat = places * self.shape.filters + np.arange(self.shape.filters)
         into = np.bincount(flat.ravel(), into_peak.ravel(), minlength=forward.raw.size)
         return (into.reshape(forward.raw.shape) * (forward.raw > 0)).astype(np.float32)
 
@@ -198,13 +231,13 @@ class Network:
         for k in range(self.shape.reach):
             into[: n - k] += into_raw[k:] @ p["filters"][k].T
         into *= forward.keep
-        ids = forward.ids
-        gather = sparse.csr_matrix((np.ones(n, np.float32), (forward.back, np.arange(n))), (len(ids) + 1, n))
-        into_ids = (gather @ into)[:-1]
-        rows = self.lexicon.row[ids[forward.known]]
-        grads["vocabulary"] = into_ids[forward.known]
-        grads["buckets"] = self.lexicon.grams[ids[~forward.known]].T @ into_ids[~forward.known]
-        return rows
+        order = forward.inside[np.argsort(forward.packed[forward.inside], kind="stable")]
+        begins = np.flatnonzero(np.diff(forward.packed[order], prepend=-1))
+        into_ids = np.add.reduceat(into[order], begins, axis=0)
+        known, ids = forward.known, forward.ids
+        grads["vocabulary"] = into_ids[known]
+        grads["buckets"] = self.lexicon.grams.spread(ids[~known], into_ids[~known], self.shape.buckets)
+        return self.lexicon.row[ids[known]]
 
     def step(self, batch: Batch, rate: float, vector_rate: float) -> float:
         """One step of learning; gives the loss."""
@@ -234,3 +267,21 @@ class Network:
         (sums,) = self._moments.setdefault(name, [np.full((len(self.parameters[name]), 1), 1e-8, np.float32)])
         sums[rows] += (grad * grad).mean(axis=1, keepdims=True)
         self.parameters[name][rows] -= rate * grad / np.sqrt(sums[rows])
+
+
+def running_maximum(values: Floats, within: Ints) -> tuple[Floats, Ints]:
+    """The maximum of each column since the sentence's start, and the first row that has it: both like ``values``.
+
+    ``within`` is each row's place in its sentence. By doubling the stretch that is looked back over.
+    """
+    peak = values.copy()
+    strongest = np.broadcast_to(np.arange(len(values))[:, None], values.shape).copy()
+    stretch = 1
+    while stretch <= within.max():
+        rows = np.flatnonzero(within >= stretch)
+        earlier, now = peak[rows - stretch], peak[rows]
+        better = earlier >= now
+        strongest[rows] = np.where(better, strongest[rows - stretch], strongest[rows])
+        peak[rows] = np.where(better, earlier, now)
+        stretch *= 2
+    return peak, strongest

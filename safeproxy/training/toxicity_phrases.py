@@ -25,7 +25,9 @@ def phrases(seed: int, file: Path = TEMPLATES) -> Iterator[Example]:
     """All sentences, the same ones for the same seed. Raises ConfigError for a template that cannot be filled."""
     fillings: dict[str, Sequence[str]] = {name: _word_list(pattern) for name, pattern in _LISTS.items()}
     chance = random.Random(seed)  # noqa: S311
-    kind, count, labels, templates = "", 0, {}, []
+    kind, count = "", 0
+    labels: dict[str, float] = {}
+    templates: list[str] = []
     for line in [*file.read_text(encoding="utf-8").splitlines(), "# end, 0,"]:
         if line.startswith("@"):
             name, _, options = line[1:].partition(":")
@@ -67,7 +69,7 @@ def _filled(template: str, fillings: Mapping[str, Sequence[str]], chance: random
 
     def fill(hole: regex.Match[str]) -> str:
         if hole[1] is None:
-            return chance.choice(hole[2].split("|"))
+            return str(chance.choice(hole[2].split("|")))
         if hole[1] not in fillings:
             raise ConfigError(f"the template {template!r} wants {hole[1]!r}, which has no line @{hole[1]}:")
         return chance.choice(fillings[hole[1]])
@@ -93,5 +95,7 @@ def _spelled(sentence: str, chance: random.Random) -> str:
 
 
 def _word_list(pattern: str) -> list[str]:
-    lines = [line for file in sorted((SHIPPED / "toxicity").glob(pattern)) for line in file.read_text("utf-8").splitlines()]
+    lines = [
+        line for file in sorted((SHIPPED / "toxicity").glob(pattern)) for line in file.read_text("utf-8").splitlines()
+    ]
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
