@@ -13,10 +13,9 @@ Each of these is known from the text before it, so nothing that comes later move
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import regex
 
 #: A run without white space that reaches this many code points is a word of its own.
 WORD_CEILING = 48
@@ -27,13 +26,11 @@ SENTENCE_CEILING = 600
 #: More white space than this ends a sentence, so no sentence is longer than the three ceilings together.
 GAP_CEILING = 64
 
-_RUN = regex.compile(rf"(\s+)|\S{{1,{WORD_CEILING}}}")
-_SPACE = regex.compile(r"\s")
-_TERMINAL = regex.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\]}*_`]*$")
-_ABBREVIATION = regex.compile(
-    r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", regex.I
-)
-_ITEM_MARK = regex.compile(r"(?:[-*+>|\u2022\u2013\u2014]|#{1,6}|\(?\d{1,3}[.)]|[a-zA-Z][.)])")
+_RUN = re.compile(rf"(\s+)|\S{{1,{WORD_CEILING}}}")
+_SPACE = re.compile(r"\s")
+_TERMINAL = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\]}*_`]*$")
+_ABBREVIATION = re.compile(r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", re.I)
+_ITEM_MARK = re.compile(r"(?:[-*+>|\u2022\u2013\u2014]|#{1,6}|\(?\d{1,3}[.)]|[a-zA-Z][.)])")
 
 
 class Word(NamedTuple):
@@ -75,36 +72,35 @@ class SentenceSplitter:
         self.frontier = 0
         """Start of the unfinished word, or the position if there is none."""
 
-    def feed(self, text: str) -> Iterator[Word | Break]:
-        """Take the next piece; give the words and breaks that are complete, in order.
-
-        The iterator must be used up before the next piece is fed.
-        """
-        start = self.frontier
-        self.position += len(text)
+    def feed(self, text: str) -> Sequence[Word | Break]:
+        """Take the next piece; give the words and breaks that are complete, in order."""
         buffer = self._tail + text
+        self.position += len(text)
         if len(buffer) < WORD_CEILING and _SPACE.search(text) is None:
             self._tail = buffer
-            return
+            return ()
+        found: list[Word | Break] = []
+        start = self.frontier
+        end = len(buffer)
         self._tail = ""
         for run in _RUN.finditer(buffer):
-            piece = run[0]
             if run[1]:
-                self.frontier = start + run.end()
-                if self._space(piece):
-                    yield Break()
-            elif run.end() == len(buffer) and len(piece) < WORD_CEILING:
-                self._tail = piece
+                if self._space(run[1]):
+                    found.append(Break())
+            elif run.end() == end and end - run.start() < WORD_CEILING:
+                self._tail = run[0]
+                end = run.start()
             else:
-                self.frontier = start + run.end()
-                yield self._word(start + run.start(), piece, cut=len(piece) == WORD_CEILING)
+                piece = run[0]
+                found.append(self._word(start + run.start(), piece, cut=len(piece) == WORD_CEILING))
+        self.frontier = start + end
+        return found
 
-    def finish(self) -> Iterator[Word]:
+    def finish(self) -> Sequence[Word]:
         """The text has ended: its last word is complete, and so is its last sentence."""
         start, self.frontier = self.frontier, self.position
-        if self._tail:
-            piece, self._tail = self._tail, ""
-            yield self._word(start, piece, cut=False)
+        piece, self._tail = self._tail, ""
+        return [self._word(start, piece, cut=False)] if piece else ()
 
     def _space(self, space: str) -> bool:
         """White space; whether it ends the sentence."""
@@ -137,6 +133,8 @@ class SentenceSplitter:
 
 def ends_sentence(word: str) -> bool:
     """Whether a sentence ends after this complete word."""
+    if word[-1].isalnum():
+        return False  # as with most words
     return _TERMINAL.search(word) is not None and _ABBREVIATION.fullmatch(word) is None and not _is_mark(word)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ge
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,7 +232,8 @@ class ToxicityDetector:
     def __init__(self, model: ToxicityModel, rules: Sequence[tuple[int, Rule]]) -> None:
         self._model = model
         self._watches = [_Watch(model, number, rule) for number, rule in rules]
-        self._lowest = np.min([watch.cuts for watch in self._watches], axis=0, initial=np.inf)
+        cuts = [watch.cuts for watch in self._watches]
+        self._lowest = np.min(cuts, axis=0, initial=np.inf).tolist()
         self._strict = any(watch.strict and not watch.observes for watch in self._watches)
         self._splitter = SentenceSplitter()
         self._state = SentenceState(model)
@@ -242,8 +244,12 @@ class ToxicityDetector:
 
     def feed(self, text: str) -> Sequence[Span]:
         """Take the next piece; give the spans that are now known."""
+        parts = self._splitter.feed(text)
+        if not parts:
+            self._settle()
+            return ()
         spans: list[Span] = []
-        for part in self._splitter.feed(text):
+        for part in parts:
             if isinstance(part, Break):
                 self._end_sentence(spans)
             else:
@@ -275,7 +281,7 @@ class ToxicityDetector:
         start = word.start if self._sentence is None else self._sentence[0]
         self._sentence = start, word.end
         logits = self._state.judge(word.text)
-        if (logits >= self._lowest).any():
+        if any(map(ge, logits.tolist(), self._lowest)):
             self._report(word, start, logits, spans)
         if word.last:
             self._end_sentence(spans)
