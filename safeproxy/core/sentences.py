@@ -29,7 +29,9 @@ GAP_CEILING = 64
 _RUN = re.compile(rf"(\s+)|\S{{1,{WORD_CEILING}}}")
 _SPACE = re.compile(r"\s")
 _TERMINAL = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\]}*_`]*$")
-_ABBREVIATION = re.compile(r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", re.I)
+_ABBREVIATION = re.compile(
+    r"[(\"']*(?:[a-z]|[a-z](?:\.[a-z])+|mr|mrs|ms|dr|prof|st|jr|sr|vs|no|fig|cf|approx)\.", re.IGNORECASE
+)
 _ITEM_MARK = re.compile(r"(?:[-*+>|\u2022\u2013\u2014]|#{1,6}|\(?\d{1,3}[.)]|[a-zA-Z][.)])")
 
 

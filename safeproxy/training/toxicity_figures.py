@@ -173,7 +173,7 @@ def _documentation(module: Any) -> Iterable[str]:
 
 
 def microseconds_a_word(model: ToxicityModel, rules: Sequence[Rule], text: str, piece: int = 4) -> float:
-    """Processor time of the detector for a word of the text fed in pieces of so many code points, best of three runs."""
+    """Processor time of the detector for a word, the text fed in pieces of so many code points; best of three runs."""
     best = float("inf")
     for _ in range(3):
         detector = model.detector(list(enumerate(rules)))

@@ -29,9 +29,14 @@ def rule(
     action: Action = Action.REDACT, threshold: float = 0.5, *, strict: bool = False, labels: tuple[str, ...] = ()
 ) -> Rule:
     return Rule(
-        id=f"toxicity.{action}.{threshold}.{strict}", entity="TOXIC", action=action, detector="toxicity", threshold=threshold,
-        strict=strict, labels=labels,
-    )  # fmt: skip
+        id=f"toxicity.{action}.{threshold}.{strict}",
+        entity="TOXIC",
+        action=action,
+        detector="toxicity",
+        threshold=threshold,
+        strict=strict,
+        labels=labels,
+    )
 
 
 RULES = [
@@ -125,7 +130,7 @@ def test_nothing_of_a_span_is_released_before_it(text: str, strict: bool) -> Non
 
 @given(texts(), st.sampled_from([Action.REDACT, Action.HALT, Action.OBSERVE]), st.booleans())
 def test_the_filter_keeps_its_promises(text: str, action: Action, strict: bool) -> None:
-    """Through the filter: the same text out however it is cut, nothing of a redacted or halted span, all of the rest."""
+    """Through the filter: the same text however it is cut, nothing of a redacted or halted span, all of the rest."""
     rules = RuleSet([rule(action, strict=strict)], {("toxicity", ""): MODEL})
 
     def filtered(pieces: list[str]) -> str:
