@@ -40,6 +40,10 @@ BATCH = 192
 MOST_TOKENS = 96
 #: The share of the texts kept for the calibration.
 HELD_OUT = 0.05
+#: How strongly the calibration keeps to the network's own odds.
+CALIBRATION_PRIOR = 2.0
+#: Steps on each side of zero in which a vector's numbers are stored: seven bits pack better than eight.
+LEVELS = 63
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _label_arrays(examples: Sequence[Example]) -> tuple[Floats, Floats]:
     for number, example in enumerate(examples):
         for name, value in example.labels.items():
             targets[number, CATEGORIES.index(name)] = value
-            weights[number, CATEGORIES.index(name)] = example.weight
+            weights[number, CATEGORIES.index(name)] = example.weight * example.shares.get(name, 1.0)
     return targets, weights
 
 
@@ -132,14 +136,15 @@ def _logits(network: Network, batch: Batch) -> Floats:
 def platt(logits: Floats, targets: Floats, weights: Floats) -> tuple[float, float]:
     """Slope and intercept of the logistic function that fits the targets best (Platt 1999), by Newton's method.
 
-    Targets may be soft. A slope below 0.2 (too little to learn from) is not believed: (1, 0) is then given.
+    Targets may be soft. The fit is drawn towards (1, 0) as by `CALIBRATION_PRIOR` examples of middling odds, so that
+    a category with few examples is not stretched; a slope below 0.2 is not believed: (1, 0) is then given.
     """
     inputs = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
     value = np.array([1.0, 0.0])
     for _ in range(30):
         odds = 1 / (1 + np.exp(-inputs @ value))
-        slope = inputs.T @ (weights * (odds - targets)) + 1e-3 * (value - (1, 0))
-        curve = inputs.T @ (inputs * (weights * odds * (1 - odds))[:, None]) + 1e-3 * np.eye(2)
+        slope = inputs.T @ (weights * (odds - targets)) + CALIBRATION_PRIOR * (value - (1, 0))
+        curve = inputs.T @ (inputs * (weights * odds * (1 - odds))[:, None]) + CALIBRATION_PRIOR * np.eye(2)
         step = np.linalg.solve(curve, slope)
         value -= step / max(1.0, np.abs(step).max())
     return (float(value[0]), float(value[1])) if value[0] >= 0.2 else (1.0, 0.0)
@@ -165,8 +170,8 @@ def _arrays(network: Network, known: dict[str, int], calibration: NDArray[np.flo
 
 
 def _as_bytes(rows: Floats) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    scale = (np.abs(rows).max(axis=1) / 127 + 1e-6).astype(np.float16)
-    return np.rint(rows / scale[:, None].astype(np.float32)).clip(-127, 127).astype(np.int8), scale
+    scale = (np.abs(rows).max(axis=1) / LEVELS + 1e-6).astype(np.float16)
+    return np.rint(rows / scale[:, None].astype(np.float32)).clip(-LEVELS, LEVELS).astype(np.int8), scale
 
 
 def examples_of(folder: Path, seed: int) -> list[Example]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import regex
@@ -50,12 +51,16 @@ _OVERLAP = 0.6
 
 
 class Example(NamedTuple):
-    """A text, its known labels (0 to 1), how much it counts, and where it is from."""
+    """A text, its known labels (0 to 1), how much it counts, and where it is from.
+
+    ``shares`` says of a category that the text counts only this part of its weight there.
+    """
 
     text: str
     labels: dict[str, float]
     weight: float
     source: str
+    shares: Mapping[str, float] = MappingProxyType({})
 
 
 def read_records(file: Path) -> Iterator[dict[str, Any]]:
