@@ -77,7 +77,8 @@ def recall_at(truth: NDArray[np.bool_], scores: Numbers, false_positives: float)
     """Share of the positives found at the lowest threshold that at most this share of the negatives exceeds."""
     if truth.all() or not truth.any():
         return float("nan")
-    cut = np.quantile(scores[~truth], 1 - false_positives, method="higher")
+    harmless = np.sort(scores[~truth])[::-1]
+    cut = harmless[min(int(false_positives * len(harmless)), len(harmless) - 1)]
     return float((scores[truth] > cut).mean())
 
 
