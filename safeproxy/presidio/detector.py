@@ -9,7 +9,7 @@ place or before can be found any more, and once the word in which it starts is k
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class Enhancement(NamedTuple):
     least: float
     """The score is at least this."""
     words: int
-    """Words looked at: that in which the result starts, and those before it."""
+    """Words looked at backwards, with that in which the result starts."""
 
     def raised(self, score: float) -> float:
         """The score where there is a context word."""
@@ -279,29 +279,40 @@ class PresidioDetector:
             self.frontier = found
             return
         while results and results[0].start < found:
-            words = self._words_at(results[0].start)
-            if words is None:
+            supported = self._supported(results[0].start)
+            if supported is None:
                 break
-            start = results[0].start
-            same = []
-            while results and results[0].start == start:
-                same.append(heapq.heappop(results))
-            out += self._decided(same, words)
+            out += self._decided(self._take(results[0].start), supported)
         self.frontier = min(found, results[0].start) if results else found
         self._own.forget_before(self.frontier)
         self._all.forget_before(self.frontier)
 
-    def _words_at(self, start: int) -> dict[str, tuple[str, ...]] | None:
-        """By language, the words before a place that results with an open score start at; None if not known yet."""
-        found: dict[str, tuple[str, ...]] = {}
+    def _take(self, start: int) -> Iterator[_Result]:
+        """The results that start at this place, in order; they are under way no more."""
+        while self._results and self._results[0].start == start:
+            yield heapq.heappop(self._results)
+
+    def _supported(self, start: int) -> set[int] | None:
+        """The recognizers whose results at this place have a context word near them; None if it is not known yet."""
+        supported = set()
         for result in self._results:
             if result.start == start and self._depends_on_context(result):
-                language = self._program.taken[result.taken].source.language
-                words = self._words[language].before(start)
-                if words is None:
+                has_word = self._has_context(self._program.taken[result.taken].source, start)
+                if has_word is None:
                     return None
-                found[language] = words
-        return found
+                if has_word:
+                    supported.add(result.taken)
+        return supported
+
+    def _has_context(self, source: Source, start: int) -> bool | None:
+        words = self._words[source.language]
+        before = words.before(start)
+        if before is None:
+            return None
+        if any(context in word for context in source.context for word in before):
+            return True
+        after = words.after(start)
+        return None if after is None else any(context in after for context in source.context)
 
     def _depends_on_context(self, result: _Result) -> bool:
         taken = self._program.taken[result.taken]
@@ -309,29 +320,20 @@ class PresidioDetector:
         raised = self._program.enhancement.raised(score)
         return bool(taken.source.context) and raised != score and raised >= taken.threshold
 
-    def _decided(self, results: Iterable[_Result], words: dict[str, tuple[str, ...]]) -> list[Span]:
+    def _decided(self, results: Iterable[_Result], supported: set[int]) -> list[Span]:
         """The findings among all results that start at one place, which come in order."""
         scored = []
         for result in results:
             if self._own.keeps(result.taken, result):
-                scored.append(result._replace(score=-self._score(result, words)))
+                raised = result.taken in supported and self._depends_on_context(result)
+                score = self._program.enhancement.raised(-result.score) if raised else -result.score
+                scored.append(result._replace(score=-score))
         spans: list[Span] = []
         for result in sorted(scored):
             taken = self._program.taken[result.taken]
-            score = -result.score
             spans += [
-                Span(result.start, result.end, taker.number, score)
+                Span(result.start, result.end, taker.number, -result.score)
                 for taker in taken.takers
-                if score >= taker.threshold and self._all.keeps((taker.number, taken.source.entity), result)
+                if -result.score >= taker.threshold and self._all.keeps((taker.number, taken.source.entity), result)
             ]
         return spans
-
-    def _score(self, result: _Result, words: dict[str, tuple[str, ...]]) -> float:
-        """The score once the words near it are looked at."""
-        source = self._program.taken[result.taken].source
-        score = -result.score
-        if self._depends_on_context(result):
-            near = words[source.language]
-            if any(context in word for context in source.context for word in near):
-                return self._program.enhancement.raised(score)
-        return score

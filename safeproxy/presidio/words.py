@@ -1,7 +1,7 @@
 """Words as Presidio's context enhancement sees them, found in a text that is told piece by piece.
 
 Presidio looks at the token in which a match begins and at the words before it, stop words and punctuation left
-out, however far back they are. spaCy's rule-based tokenizers treat each run of characters between white space by
+out, however far back they are; and, where that token does not count itself, at the next word after it. spaCy's rule-based tokenizers treat each run of characters between white space by
 itself, so a run can be split as soon as it is complete, and only where somebody asks. A run longer than `MAX_RUN` is
 split there, so that neither the hold nor the work grows with it.
 """
@@ -17,6 +17,8 @@ from safeproxy.presidio.buffer import Buffer
 
 #: Longest run of characters, or of white space, that is split into tokens as one, in code points.
 MAX_RUN = 256
+#: How far after a place the next word is looked for, in code points.
+MAX_AHEAD = 256
 #: Most runs whose tokens are remembered.
 MAX_REMEMBERED = 4096
 
@@ -119,7 +121,7 @@ def units(text: str) -> Iterator[Unit]:
 
 
 class Words:
-    """The words before a place in one channel's text, for one language; at most ``count`` of them."""
+    """The words near a place in one channel's text, for one language; at most ``count`` before it."""
 
     def __init__(self, tokenizer: Tokenizer, buffer: Buffer, count: int) -> None:
         self._tokenizer = tokenizer
@@ -148,6 +150,22 @@ class Words:
         if self._buffer.ended and unit.end == self._buffer.end:
             return ()
         return self.before(unit.end)
+
+    def after(self, start: int) -> str | None:
+        """The first word that counts from that token on; empty if there is none near, None if it is not known yet."""
+        position = start
+        while position <= start + MAX_AHEAD:
+            place = self._unit_at(position)
+            if place is None:
+                return "" if self._buffer.ended else None
+            number, unit = place
+            words = self._run_words_after(unit, position - unit.start) or self._space_words(unit)
+            if words:
+                return words[0]
+            if number == len(self._units):
+                return None  # more white space may come, which would be a token
+            position = unit.end
+        return ""
 
     def trim(self, position: int) -> int:
         """Forget the text before ``position``, but for the words that may be asked for; give where the rest begins.
@@ -191,6 +209,11 @@ class Words:
                 break
         words.reverse()
         return words
+
+    def _run_words_after(self, unit: Unit, at: int) -> list[str]:
+        """The words of a unit's run from the token on that goes on after ``at``, in order."""
+        tokens = self._tokenizer.tokens(self._buffer.slice(unit.start, unit.run_end))
+        return [token.keyword for token in tokens if token.end > at and token.keyword]
 
     def _space_words(self, unit: Unit) -> list[str]:
         """The white space of a unit, where it is a token: it counts as a word."""
