@@ -42,7 +42,7 @@ class Comparison:
     """
 
     def __init__(self, references: Sequence[str], language: str, threshold: float, base: Path = Path()) -> None:
-        recognizers = [r for reference in references for r in find(reference, language, base)]
+        recognizers = [r for reference in references for r in find(reference, base)]
         self._language = language
         self._threshold = threshold
         package = presidio()
@@ -50,7 +50,7 @@ class Comparison:
         self._engine = package.AnalyzerEngine(
             registry=registry, nlp_engine=WordsNlpEngine([language]), supported_languages=[language]
         )
-        self._model = load_all(references, language=language, base=base)
+        self._model = load_all(references, base)
         self._rules = [
             (number, Rule(id=reference, entity=entity, detector="presidio", model=reference, threshold=threshold))
             for number, (reference, entity) in enumerate(
@@ -93,10 +93,9 @@ def _language(name: str) -> str:
 def texts(folder: Path) -> Iterator[str]:
     """The texts of all files of a folder, in order of the files' names."""
     for path in sorted(folder.rglob("*.jsonl*")):
-        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as lines:
-            for line in lines:
-                yield str(json.loads(line)["text"])
+        read = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for line in read.splitlines():
+            yield str(json.loads(line)["text"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

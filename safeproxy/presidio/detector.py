@@ -9,12 +9,13 @@ place or before can be found any more, and once the word in which it starts is k
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from safeproxy.core.automaton import Machine
 from safeproxy.core.detector import Extent, Span
+from safeproxy.core.names import Taker
 from safeproxy.core.rule import Overflow, Rule
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
@@ -43,14 +44,6 @@ class Enhancement(NamedTuple):
     def raised(self, score: float) -> float:
         """The score where there is a context word."""
         return min(max(score + self.factor, self.least), 1.0)
-
-
-class Taker(NamedTuple):
-    """A rule that takes the results of a recognizer."""
-
-    number: int
-    """The rule's index in its rule set."""
-    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,8 @@ class Program:
                 for region in taken.source.regions:
                     self.regions.setdefault(region, []).append(index)
             # A pattern that nobody may take is left out: it could only cover others that nobody may take either.
-            self.patterns += [(index, pattern) for pattern in taken.source.patterns if self.may_take(index, pattern.most)]
+            patterns = taken.source.patterns
+            self.patterns += [(index, pattern) for pattern in patterns if self.may_take(index, pattern.most)]
         self.machine = _machine([pattern for _, pattern in self.patterns], [rule for _, rule, _ in rules])
         for number, rule, sources in rules:
             self._refuse_if_idle(number, rule, sources)
@@ -116,7 +110,7 @@ def _taken(rules: Iterable[tuple[int, Rule, Sequence[Source]]]) -> list[Taken]:
     takers: dict[Source, list[Taker]] = {}
     for number, rule, sources in rules:
         for source in sources:
-            takers.setdefault(source, []).append(Taker(number, rule.threshold))
+            takers.setdefault(source, []).append(Taker.of(number, rule))
     return [Taken(source, tuple(those)) for source, those in takers.items()]
 
 
@@ -198,12 +192,13 @@ class PresidioDetector:
         """
         buffer = self._buffer
         buffer.text += text
-        spans: list[Span] = []
-        if self._scan is not None:
-            self._hear(self._scan.feed(text), spans)
-        if self._phones is not None:
-            self._hear_numbers(self._phones.feed(text))
-        self._settle(spans)
+        matches = self._scan.feed(text) if self._scan is not None else ()
+        numbers = self._phones.feed(text) if self._phones is not None else {}
+        spans: Sequence[Span] = ()
+        if matches or numbers or self._results:
+            spans = self._advance(matches, numbers)
+        else:  # the common case: nothing is under way here
+            self.frontier = self._found_up_to()
         if self.frontier - buffer.offset > _SLACK:
             self._cut()
         return spans
@@ -211,11 +206,20 @@ class PresidioDetector:
     def finish(self) -> Sequence[Span]:
         """The text has ended; give what was still open."""
         self._buffer.ended = True
+        matches = self._scan.finish() if self._scan is not None else ()
+        numbers = self._phones.finish() if self._phones is not None else {}
+        return self._advance(matches, numbers)
+
+    def _found_up_to(self) -> int:
+        """No match and no number found later starts before this position."""
+        if self._scan is None:
+            return self._buffer.end if self._phones is None else self._phones.frontier
+        return self._scan.frontier if self._phones is None else min(self._scan.frontier, self._phones.frontier)
+
+    def _advance(self, matches: Iterable[Span], numbers: Mapping[Region, Sequence[Number]]) -> list[Span]:
         spans: list[Span] = []
-        if self._scan is not None:
-            self._hear(self._scan.finish(), spans)
-        if self._phones is not None:
-            self._hear_numbers(self._phones.finish())
+        self._hear(matches, spans)
+        self._hear_numbers(numbers)
         self._settle(spans)
         return spans
 
@@ -235,7 +239,7 @@ class PresidioDetector:
             else:
                 out += self._outgrown(span, index, pattern)
 
-    def _hear_numbers(self, found: dict[Region, list[Number]]) -> None:
+    def _hear_numbers(self, found: Mapping[Region, Sequence[Number]]) -> None:
         for region, numbers in found.items():
             for index in self._program.regions[region]:
                 source = self._program.taken[index].source
@@ -270,14 +274,8 @@ class PresidioDetector:
 
     def _settle(self, out: list[Span]) -> None:
         """Decide all results that start before the frontier of what finds them, as far as the words are known."""
-        found = min(
-            self._scan.frontier if self._scan is not None else self._buffer.end,
-            self._phones.frontier if self._phones is not None else self._buffer.end,
-        )
+        found = self._found_up_to()
         results = self._results
-        if not results:
-            self.frontier = found
-            return
         while results and results[0].start < found:
             supported = self._supported(results[0].start)
             if supported is None:
@@ -331,9 +329,12 @@ class PresidioDetector:
         spans: list[Span] = []
         for result in sorted(scored):
             taken = self._program.taken[result.taken]
+            text = self._buffer.slice(result.start, result.end)
             spans += [
                 Span(result.start, result.end, taker.number, -result.score)
                 for taker in taken.takers
-                if -result.score >= taker.threshold and self._all.keeps((taker.number, taken.source.entity), result)
+                if -result.score >= taker.threshold
+                and self._all.keeps((taker.number, taken.source.entity), result)
+                and taker.takes(text, -result.score)
             ]
         return spans

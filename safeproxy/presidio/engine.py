@@ -48,9 +48,7 @@ class WordsNlpEngine(NlpEngine):  # type: ignore[misc]
             if space:
                 yield unit.end - len(space), space
 
-    def process_batch(
-        self, texts: Iterable[str], language: str, batch_size: int = 1, n_process: int = 1, **kwargs: Any
-    ) -> Iterator[tuple[str, NlpArtifacts]]:
+    def process_batch(self, texts: Iterable[str], language: str, **_: Any) -> Iterator[tuple[str, NlpArtifacts]]:
         """One text after the other."""
         for text in texts:
             yield text, self.process_text(text, language)

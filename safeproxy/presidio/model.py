@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class PresidioModel:
     """
 
     name = "presidio"
+    waits = False
 
     def __init__(self, sources: dict[str, tuple[Source, ...]], enhancement: Enhancement) -> None:
         self._sources = sources
@@ -83,25 +84,25 @@ class PresidioModel:
         return found
 
 
-def load(reference: str, *, language: str = "", base: Path = Path()) -> PresidioModel:
+def load(reference: str, base: Path = Path()) -> PresidioModel:
     """The model of one reference; see `load_all`."""
-    return load_all([reference], language=language, base=base)
+    return load_all([reference], base)
 
 
-def load_all(references: Sequence[str], *, language: str = "", base: Path = Path()) -> PresidioModel:
+def load_all(references: Iterable[str], base: Path = Path()) -> PresidioModel:
     """The model of several references, so that their rules share one automaton.
 
     A reference is a predefined recognizer's class name (``CreditCardRecognizer``), an entity (``CREDIT_CARD``), the
     import path of a `PatternRecognizer` (``package.module:Name``), or a file in the format of Presidio's registry,
-    relative to ``base``, and a name in it (``file.yaml#name``). ``language`` is Presidio's (``en``); empty means each
-    recognizer's own. Raises RuleError, naming the reference, for what does not exist or cannot run in a stream;
-    ConfigError where Presidio is not installed.
+    relative to ``base``, and a name in it (``file.yaml#name``); ``@`` and a language may follow (``...@es``). Raises
+    RuleError, naming the reference, for what does not exist or cannot run in a stream; ConfigError where Presidio is
+    not installed.
     """
     made: dict[str, Source] = {}  # a recognizer that two references name is one
     sources: dict[str, tuple[Source, ...]] = {}
     for reference in dict.fromkeys(references):
         found = []
-        for recognizer in find(reference, language, base):
+        for recognizer in find(reference, base):
             try:
                 source = source_of(recognizer)
             except RuleError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 import regex
 
 from safeproxy.core.automaton import Machine
@@ -23,7 +22,9 @@ from safeproxy.core.syntax import FLAGS, parse
 from safeproxy.errors import RuleError
 
 # One item of a pattern: an escape, a class, the opening of a group, or a character.
-_ITEM = regex.compile(r"\\(?:[pPN]\{[^}]*\}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:[a-zA-Z]+\)|<[=!]|[=!:]|P?<\w+>)|.", regex.S)
+_ITEM = regex.compile(
+    r"\\(?:[pPN]\{[^}]*\}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:[a-zA-Z]+\)|<[=!]|[=!:]|P?<\w+>)|.", regex.S
+)
 _GLOBAL_FLAGS = regex.compile(r"\(\?([a-zA-Z]+)\)")
 # A group that holds one character out of a few that have no case.
 _FEW_CHARACTERS = regex.compile(r"\[((?:[^\\\]\[^\p{L}\p{N}-]|-(?=\])|(?<=\[)-)+)\]")
@@ -55,7 +56,7 @@ class BehindJudge(Judge):
         self._score = rule.score
         self.always = False
 
-    def score(self, before: str, span: str) -> float | None:
+    def score(self, before: str, span: str) -> float | None:  # noqa: ARG002 - as any judge
         """The rule's score, or None where the look-behind fails."""
         return self._score if self._behind.match(before, len(before)) else None
 
@@ -78,7 +79,7 @@ def _letters(flags: int) -> str:
     known = {letter: flag for letter, flag in FLAGS.items() if flags & flag}
     rest = flags & ~sum(known.values()) & ~int(regex.U | regex.V0)
     if rest:
-        raise RuleError(f"the pattern has the flags {regex.RegexFlag(rest)!r}; those that can be used are I, M, S, X and A")
+        raise RuleError(f"the pattern has the flags {regex.RegexFlag(rest)!r}; expected some of I, M, S, X and A")
     return "".join(known)
 
 

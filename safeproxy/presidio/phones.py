@@ -10,19 +10,23 @@ The matcher gives up after 65,535 candidates that are no numbers; here it does n
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import phonenumbers
-from phonenumbers import phonenumbermatcher as matcher
+from phonenumbers import phonenumbermatcher
 
 from safeproxy.core.automaton import Machine
 from safeproxy.core.detector import Span
 from safeproxy.core.rule import Overflow, Rule
 from safeproxy.core.scan import PatternDetector
+from safeproxy.errors import DetectorError
 from safeproxy.presidio.buffer import Buffer
 
+_MATCHER: Any = phonenumbermatcher  # its inner steps are not public; the tests compare with the whole of it
 #: Characters after a candidate that decide about it: ":45" makes a time of what looks like a date and an hour.
 AFTER = 3
 #: Longest candidate, in code points. Without its white space before an extension it has at most 560.
@@ -47,6 +51,13 @@ class Number(NamedTuple):
     number: Any
 
 
+def _decimals() -> str:
+    """The class of what `re` takes for digits: `regex` knows of more, as it has a newer Unicode than Python may have."""
+    decimals = filter(str.isdecimal, map(chr, range(sys.maxunicode + 1)))
+    zeros = [char for char in decimals if unicodedata.decimal(char) == 0]
+    return f"[{''.join(f'{zero}-{chr(ord(zero) + 9)}' for zero in zeros)}]"
+
+
 class PhoneMachine:
     """The candidate pattern, compiled, and what is remembered of short candidates; shared by all streams."""
 
@@ -59,7 +70,7 @@ class PhoneMachine:
         rule = Rule(
             id="phonenumbers",
             entity="PHONE_NUMBER",
-            pattern=matcher._PATTERN.pattern,
+            pattern=_MATCHER._PATTERN.pattern.replace(r"\d", _decimals()),
             flags="i",
             max_length=MAX_CANDIDATE,
             overflow=Overflow.RELEASE,
@@ -67,12 +78,19 @@ class PhoneMachine:
         return Machine([rule], [0])
 
     def judge(self, window: str, at: int, candidate: str, region: Region) -> tuple[int, int, Any] | None:
-        """The number in a candidate that stands at ``at`` in its window: its place there, and what it is."""
+        """The number in a candidate that stands at ``at`` in its window: its place there, and what it is.
+
+        Raises DetectorError when phonenumbers breaks.
+        """
         key = (window, at, candidate, region)
         if key in self._remembered:
             return self._remembered[key]
-        search = matcher.PhoneNumberMatcher(window, region.code, leniency=region.leniency)
-        match = search._extract_match(candidate, at)
+        search = _MATCHER.PhoneNumberMatcher(window, region.code, leniency=region.leniency)
+        try:
+            match = search._extract_match(candidate, at)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, the stream must fail closed. Its message may quote the text: keep its type only.
+            raise DetectorError(f"phonenumbers broke: {type(error).__name__}") from None
         found = None if match is None else (match.start, match.end, match.number)
         if found is None and sum(map(str.isdecimal, candidate)) <= _FEW_DIGITS:
             if len(self._remembered) >= _MAX_REMEMBERED:
@@ -179,7 +197,7 @@ class PhoneFinder:
         first = max(0, start - 1)
         window = self._buffer.slice(first, end + AFTER)
         candidate = window[start - first : end - first]
-        second = matcher._SECOND_NUMBER_START_PATTERN.search(candidate)
+        second = _MATCHER._SECOND_NUMBER_START_PATTERN.search(candidate)
         if second:
             candidate = candidate[: second.start()]
         found = self._machine.judge(window, start - first, candidate, way.region)

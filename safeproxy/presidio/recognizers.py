@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ NER_LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ORGANIZATION": ("ORG",),
     }
 )
+_LANGUAGE = re.compile(r"@([a-z]{2,3})$")
 #: Recognizers that hand the findings of an NLP pipeline on.
 _OF_PIPELINE = frozenset({"SpacyRecognizer", "StanzaRecognizer", "TransformersRecognizer"})
 
@@ -46,15 +48,16 @@ def presidio() -> Any:
     return presidio_analyzer
 
 
-def find(reference: str, language: str = "", base: Path = Path()) -> tuple[Any, ...]:
+def find(reference: str, base: Path = Path()) -> tuple[Any, ...]:
     """The recognizers that ``reference`` names, made with their default settings.
 
     It is the class name of a predefined recognizer, an entity (all predefined recognizers of it), the import path
     ``package.module:Class`` or a file of Presidio's own format and a name in it, ``file.yaml#name``, relative to
-    ``base``. ``language`` is that of Presidio (``en``); empty means the recognizer's own. Raises RuleError where there
-    is no such recognizer, ConfigError where Presidio is not installed.
+    ``base``. Presidio's code of a language may follow, as in ``CreditCardRecognizer@es``; otherwise it is the
+    recognizer's own. Raises RuleError where there is no such recognizer, ConfigError where Presidio is not installed.
     """
     presidio()
+    reference, language = split_language(reference)
     if "#" in reference:
         return _from_yaml(reference, language, base)
     if ":" in reference:
@@ -63,6 +66,12 @@ def find(reference: str, language: str = "", base: Path = Path()) -> tuple[Any, 
     if reference in classes:
         return (_predefined(classes[reference], language),)
     return _of_entity(reference, language)
+
+
+def split_language(reference: str) -> tuple[str, str]:
+    """A reference without the language at its end, and the language, if there is one."""
+    found = _LANGUAGE.search(reference)
+    return (reference[: found.start()], found[1]) if found else (reference, "")
 
 
 @cache
@@ -124,8 +133,8 @@ def _not_local(name: str) -> str:
     if name in _OF_PIPELINE:
         return f"{name} hands on what an NLP pipeline finds; write `detector: ner` with the labels wanted"
     return (
-        f"{name} asks a model or a service, which needs whole sentences; run it as a windowed plug-in, whose "
-        "function calls its analyze()"
+        f"{name} asks a model or a service, which needs whole sentences; write `detector: recognizer` with the import "
+        "path of a class that makes it without arguments as the model"
     )
 
 
@@ -160,7 +169,7 @@ def _made(found: Any, reference: str, language: str) -> Any:
     if inspect.isclass(found):
         try:
             found = found(**({"supported_language": language} if language else {}))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a stranger's code
             raise RuleError(
                 f"{reference!r} cannot be made without arguments ({type(error).__name__}: {error}); "
                 "name an instance, or a class that needs none"
@@ -206,7 +215,7 @@ def _made_by_registry(document: dict[str, Any], entries: list[Any], path: Path, 
     }
     try:
         registry = RecognizerRegistryProvider(registry_configuration=settings).create_recognizer_registry()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - validators of several kinds
         raise RuleError(f"{path}: Presidio cannot make the recognizer: {type(error).__name__}: {error}") from None
     return tuple(registry.recognizers)
 

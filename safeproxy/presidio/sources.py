@@ -101,8 +101,8 @@ def source_of(recognizer: Any) -> Source:
 
 def _needs_window(recognizer: Any, why: str) -> str:
     return (
-        f"the recognizer {recognizer.name} {why}, so that it needs whole sentences; run it as a windowed plug-in "
-        "(safeproxy.presidio.windowed)"
+        f"the recognizer {recognizer.name} {why}, so it needs whole sentences; write `detector: recognizer` and its "
+        "import path as the model"
     )
 
 
@@ -144,7 +144,7 @@ def _check(recognizer: Any, score: float, buffer: Buffer, start: int, end: int) 
     try:
         valid = recognizer.validate_result(text)
         invalid = recognizer.invalidate_result(text)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Whatever it is, the stream must fail closed. Its message may quote the text: keep its type only.
         raise DetectorError(f"the recognizer {recognizer.name} broke: {type(error).__name__}") from None
     if valid is not None:
@@ -162,7 +162,7 @@ def _check_iban(recognizer: Any, _score: float, buffer: Buffer, start: int, end:
     first = max(buffer.offset, start - 1)
     try:
         results = recognizer.analyze(buffer.slice(first, end + 1), [])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as above
         raise DetectorError(f"the recognizer {recognizer.name} broke: {type(error).__name__}") from None
     return [Raw(first + result.start, first + result.end, result.score) for result in results]
 

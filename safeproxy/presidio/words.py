@@ -1,9 +1,10 @@
 """Words as Presidio's context enhancement sees them, found in a text that is told piece by piece.
 
-Presidio looks at the token in which a match begins and at the words before it, stop words and punctuation left
-out, however far back they are; and, where that token does not count itself, at the next word after it. spaCy's rule-based tokenizers treat each run of characters between white space by
-itself, so a run can be split as soon as it is complete, and only where somebody asks. A run longer than `MAX_RUN` is
-split there, so that neither the hold nor the work grows with it.
+Presidio looks at the token in which a match begins and at the words before it, stop words and punctuation left out,
+however far back they are; and, where that token does not count itself, at the next word after it. spaCy's rule-based
+tokenizers treat each run of characters between white space by itself, so a run can be split as soon as it is complete,
+and only where somebody asks. A run longer than `MAX_RUN` is split there, so that neither the hold nor the work grows
+with it.
 """
 
 from __future__ import annotations
@@ -88,13 +89,13 @@ class Tokenizer:
 def _blank(language: str) -> Any:
     """A pipeline of spaCy with a tokenizer only, which splits at white space first."""
     import spacy
-    from spacy.tokenizer import Tokenizer as RuleBased
+    import spacy.tokenizer
 
     try:
         pipeline = spacy.blank(language)
     except ImportError:  # the language is unknown, or its tokenizer needs a package of its own
         return spacy.blank("en")
-    return pipeline if type(pipeline.tokenizer) is RuleBased else spacy.blank("en")
+    return pipeline if type(pipeline.tokenizer) is spacy.tokenizer.Tokenizer else spacy.blank("en")
 
 
 class Unit(NamedTuple):
