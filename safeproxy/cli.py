@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import click
 
@@ -390,6 +390,8 @@ def eval_(
     from safeproxy.evaluation.mapping import parse_maps
 
     name = "standard input" if str(file) == "-" else str(file)
+    for out in filter(None, (json_file, curves)):
+        _refuse_missing_folder(Path(out))
     question = measure.Question(parse_maps(maps), only, seed)
     rules = _ruleset(paths)
     scorers = observing.scorers_of(rules)
@@ -398,15 +400,13 @@ def eval_(
         observed = observing.observe(records, rules, scorers, cut_seed=seed if stream else None)
         texts = list(_counted(observed))
     results = measure.measure(texts, observing.entities_in_force(rules), question)
-    if json_file is not None:
-        facts = {"digest": rules.digest, "seed": seed, "differing": len(results.differing) if stream else None}
-        with _for_writing(Path(json_file)) as out:
-            out.write(json.dumps(report.form(results, facts), indent=2, allow_nan=False) + "\n")
-    if curves is not None:
-        with _for_writing(curves) as out:
-            out.write(page(results, f"safeproxy eval: {file.name}"))
     if json_file != "-":
         click.echo(report.text(results), nl=False)
+    if json_file is not None:
+        facts = {"digest": rules.digest, "seed": seed, "differing": len(results.differing) if stream else None}
+        _write(json_file, json.dumps(report.form(results, facts), indent=2, allow_nan=False) + "\n")
+    if curves is not None:
+        _write(str(curves), page(results, f"safeproxy eval: {file.name}"))
     if results.differing:
         click.echo(report.difference(results), err=True)
         raise SystemExit(1)
@@ -420,10 +420,17 @@ def _opened(file: Path, name: str) -> BufferedReader:
         raise Unusable(f"{name}: {error.strerror}") from None
 
 
-def _for_writing(file: Path) -> IO[Any]:
-    """The file, or standard output for ``-``; Unusable if it cannot be written."""
+def _refuse_missing_folder(file: Path) -> None:
+    """Unusable if the file's folder is not there: better said before a long run than after it."""
+    if not file.parent.is_dir():
+        raise Unusable(f"{file}: there is no folder {file.parent}")
+
+
+def _write(file: str, text: str) -> None:
+    """Write the text to the file, or to standard output for ``-``; Unusable if it cannot be written."""
     try:
-        return click.open_file(str(file), "w", encoding="utf-8")
+        with click.open_file(file, "w", encoding="utf-8") as opened:
+            opened.write(text)
     except OSError as error:
         raise Unusable(f"{file}: {error.strerror}") from None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from safeproxy.evaluation.intervals import Figure, bootstrap, share
+from safeproxy.evaluation.intervals import UNKNOWN, Figure, bootstrap, share
 from safeproxy.evaluation.mapping import Group
 from safeproxy.evaluation.observing import Observed
 from safeproxy.evaluation.ranking import FALSE_POSITIVE_RATES, Ranker, Ranking, operating_point
@@ -44,7 +44,7 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class CategoryResult:
-    """The figures of one category. ``scored_by`` is ``model``, ``rules`` or ``nothing``.
+    """The figures of one category. ``scored_by`` is ``model``, ``rules`` or ``nothing``; then there is no ranking.
 
     ``texts`` are those whose label is known. A text's score is the model's, or the highest score among its findings.
     """
@@ -70,14 +70,18 @@ def category_result(
     known = [text for text in texts if group.labels & text.labels.keys()]
     positive = np.array([_degree(text, group) >= POSITIVE_FROM for text in known])
     flagged = np.array([any(group.finds(one.entity) for one in text.found) for text in known])
-    has_model = any(map(group.finds, by_model))
-    score = _model_score if has_model else _rule_score
+    scored_by = _scored_by(group, by_model, by_rules)
+    score = _model_score if scored_by == "model" else _rule_score
     ranker = Ranker(np.array([score(text, group) for text in known]), positive)
     ranking = ranker.ranking(np.ones(len(known)))
-    auroc, average_precision, *recalls = bootstrap(ranker.summary, len(known), seed)
+    if scored_by == "nothing":
+        figures = [UNKNOWN] * (2 + len(FALSE_POSITIVE_RATES))
+    else:
+        figures = bootstrap(ranker.summary, len(known), seed)
+    auroc, average_precision, *recalls = figures
     return CategoryResult(
         group,
-        "model" if has_model else "rules" if any(map(group.finds, by_rules)) else "nothing",
+        scored_by,
         len(known),
         int(positive.sum()),
         auroc,
@@ -86,6 +90,12 @@ def category_result(
         _flagged(flagged, positive),
         ranking,
     )
+
+
+def _scored_by(group: Group, by_model: Collection[str], by_rules: Collection[str]) -> str:
+    if any(map(group.finds, by_model)):
+        return "model"
+    return "rules" if any(map(group.finds, by_rules)) else "nothing"
 
 
 def _degree(text: Observed, group: Group) -> float:

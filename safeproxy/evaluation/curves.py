@@ -79,8 +79,8 @@ def page(results: Results, title: str) -> str:
 def _category_section(result: CategoryResult) -> str:
     name = result.group.name
     head = f"{result.positive:,} of {result.texts:,} texts positive; scored by {result.scored_by}"
-    if result.positive in (0, result.texts):
-        return _section(name, f"{head}: no curve without both positive and negative texts", [])
+    if result.auroc.value is None:
+        return _section(name, f"{head}; a curve needs scores, and both positive and negative texts", [])
     return _section(name, head, [_roc(result), _precision_recall(result)])
 
 

@@ -49,7 +49,7 @@ def share(hits: Array, trials: Array) -> Figure:
     if total == 0:
         return UNKNOWN
     value = float(hits.sum()) / total
-    number = total / _design_effect(hits, trials, value * (1 - value) / total)
+    number = total / _design_effect(hits, trials, value * (1 - value) / max(1.0, total - 1))
     spread = Z * math.sqrt(value * (1 - value) / number + Z**2 / (4 * number**2))
     middle, scale = value + Z**2 / (2 * number), 1 + Z**2 / number
     return Figure(value, max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale))

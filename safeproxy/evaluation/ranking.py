@@ -83,8 +83,10 @@ def average_precision(ranking: Ranking) -> float:
     """The area under the precision-recall curve as steps: the sum of precision times the gain in recall.
 
     As `sklearn.metrics.average_precision_score` has it; no interpolation, which would flatter (Davis and Goadrich 2006,
-    "The relationship between precision-recall and ROC curves"). Not a number when there are no positives.
+    "The relationship between precision-recall and ROC curves"). Not a number when either kind is missing.
     """
+    if ranking.false_positives[-1] == 0:
+        return float("nan")
     gains = np.diff(ranking.recall, prepend=0.0)
     return float(np.where(gains > 0, ranking.precision, 0.0) @ gains)
 

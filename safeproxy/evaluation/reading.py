@@ -83,6 +83,8 @@ def _parsed(line: bytes) -> Any:
         raise DataError(f"expected UTF-8, got the byte 0x{line[error.start]:02x} at offset {error.start}") from None
     except json.JSONDecodeError as error:
         raise DataError(f"expected one JSON object a line, but at column {error.colno}: {error.msg}") from None
+    except ValueError:
+        raise DataError("expected one JSON object a line, got one with a number of too many digits") from None
     except RecursionError:
         raise DataError("expected one JSON object a line, got one that is nested too deeply") from None
 
@@ -95,13 +97,12 @@ def _spans(value: Any, length: int) -> tuple[GoldSpan, ...]:
 
 def _span(index: int, value: Any, length: int) -> GoldSpan:
     """The span; what follows its third field is left out."""
-    match value:
-        case [int() as start, int() as end, str() as label, *_] if 0 <= start < end <= length and _is_name(label):
+    got = "something else"
+    if isinstance(value, list) and [type(field) for field in value[:3]] == [int, int, str] and _is_name(value[2]):
+        start, end, label = value[:3]
+        if 0 <= start < end <= length:
             return GoldSpan(start, end, label)
-        case [int() as start, int() as end, str() as label, *_] if _is_name(label):
-            got = f"[{start}, {end}]"
-        case _:
-            got = "something else"
+        got = f"[{start}, {end}]"
     raise DataError(
         f"spans[{index}]: expected [start, end, LABEL] with 0 <= start < end <= {length}, "
         f"the text's length in code points, got {got}"

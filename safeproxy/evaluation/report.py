@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +11,16 @@ from safeproxy.evaluation.categories import CategoryResult
 from safeproxy.evaluation.entities import Agreement, EntityResult
 from safeproxy.evaluation.intervals import CONFIDENCE, RESAMPLES, Figure
 from safeproxy.evaluation.measure import Results
+from safeproxy.evaluation.ranking import FALSE_POSITIVE_RATES
 
 #: How many lines are named at most where pieces gave another result.
 LINES_NAMED = 10
 
 _WHAT = """\
-In brackets: 95 % confidence intervals. Those of F1, AUROC, AUPRC and of recall at a share of false positives (FP) are
-bootstrapped over the texts; the others are Wilson's, which hold up where all or nothing is right, widened where the
-spans of one text are alike. strict: same start, end and entity. overlap: one character in common."""
+strict: same start, end and entity. overlap: one character in common. FP: negative texts flagged.
+In brackets: 95 % confidence intervals. Those of F1, AUROC, AUPRC and of recall at a share of FP are bootstrapped over
+the texts (an interval of one point means that there is too little to tell, not certainty); the others are Wilson's,
+which hold up where all or nothing is right, widened where the spans of one text are alike."""
 
 
 def text(results: Results) -> str:
@@ -29,7 +31,7 @@ def text(results: Results) -> str:
     if results.categories:
         parts += [_ranking_table(results.categories), _flagged_table(results.categories)]
     if results.not_judged:
-        lines = [(one.entity, str(one.found), _figure(one.per_1000_words)) for one in results.not_judged]
+        lines = [(one.entity, str(one.found), _rate(one.per_1000_words)) for one in results.not_judged]
         parts.append(table(("found, not judged: no label answers to it", "found", "per 1,000 words"), lines))
     parts += [_WHAT, *(f"note: {note}" for note in results.notes)]
     return "\n\n".join(parts) + "\n"
@@ -50,7 +52,7 @@ def _overlap_table(results: Iterable[EntityResult]) -> str:
             f"{one.overlap.gold_right} of {one.gold}",
             f"{one.overlap.found_right} of {one.found}",
             *_agreement(one.overlap),
-            _figure(one.false_per_1000_words),
+            _rate(one.false_per_1000_words),
         )
         for one in results
     ]
@@ -59,7 +61,7 @@ def _overlap_table(results: Iterable[EntityResult]) -> str:
 
 
 def _agreement(agreement: Agreement) -> tuple[str, str, str]:
-    return _figure(agreement.precision), _figure(agreement.recall), _figure(agreement.f1)
+    return _share(agreement.precision), _share(agreement.recall), _share(agreement.f1)
 
 
 def _ranking_table(results: Iterable[CategoryResult]) -> str:
@@ -69,14 +71,14 @@ def _ranking_table(results: Iterable[CategoryResult]) -> str:
             one.scored_by,
             str(one.texts),
             str(one.positive),
-            _figure(one.auroc),
-            _figure(one.average_precision),
-            *(_figure(point.recall) for point in one.recall_at),
+            _share(one.auroc),
+            _share(one.average_precision),
+            *(_share(point.recall) for point in one.recall_at),
         )
         for one in results
     ]
-    header = ("category", "scored by", "texts", "positive", "AUROC", "AUPRC", "at 1 % FP", "at 2 % FP", "at 5 % FP")
-    return table(header, lines)
+    at = (f"recall at {100 * most:g} % FP" for most in FALSE_POSITIVE_RATES)
+    return table(("category", "scored by", "texts", "positive", "AUROC", "AUPRC", *at), lines)
 
 
 def _flagged_table(results: Iterable[CategoryResult]) -> str:
@@ -84,23 +86,27 @@ def _flagged_table(results: Iterable[CategoryResult]) -> str:
         (
             one.group.name,
             str(one.flagged.texts),
-            *map(_figure, (one.flagged.all, one.flagged.positive, one.flagged.negative, one.flagged.precision)),
+            *map(_share, (one.flagged.all, one.flagged.positive, one.flagged.negative, one.flagged.precision)),
         )
         for one in results
     ]
     return table(("flagged by the rules", "texts", "of all", "of positive", "of negative", "precision"), lines)
 
 
-def _figure(figure: Figure) -> str:
+def _share(figure: Figure) -> str:
     """Such as ``0.910 [0.880, 0.930]``; a dash for nothing."""
+    return _shown(figure, lambda value: f"{value:.4f}" if 0 < value < 0.0005 else f"{value:.3f}")
+
+
+def _rate(figure: Figure) -> str:
+    """Such as ``45.5 [7.55, 274]``; a dash for nothing."""
+    return _shown(figure, number)
+
+
+def _shown(figure: Figure, as_text: Callable[[float], str]) -> str:
     if figure.value is None or figure.low is None or figure.high is None:
         return "-"
-    return f"{_plain(figure.value)} [{_plain(figure.low)}, {_plain(figure.high)}]"
-
-
-def _plain(value: float) -> str:
-    """Three decimals, one more where they would all be 0, or three digits from 10 on."""
-    return number(value) if value >= 10 else f"{value:.4f}" if 0 < value < 0.0005 else f"{value:.3f}"
+    return f"{as_text(figure.value)} [{as_text(figure.low)}, {as_text(figure.high)}]"
 
 
 def form(results: Results, facts: Mapping[str, Any]) -> dict[str, Any]:
