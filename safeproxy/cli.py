@@ -390,8 +390,8 @@ def eval_(
     from safeproxy.evaluation.mapping import parse_maps
 
     name = "standard input" if str(file) == "-" else str(file)
-    for out in filter(None, (json_file, curves)):
-        _refuse_missing_folder(Path(out))
+    for out in (json_file, curves):
+        _refuse_missing_folder(out)
     question = measure.Question(parse_maps(maps), only, seed)
     rules = _ruleset(paths)
     scorers = observing.scorers_of(rules)
@@ -420,10 +420,10 @@ def _opened(file: Path, name: str) -> BufferedReader:
         raise Unusable(f"{name}: {error.strerror}") from None
 
 
-def _refuse_missing_folder(file: Path) -> None:
-    """Unusable if the file's folder is not there: better said before a long run than after it."""
-    if not file.parent.is_dir():
-        raise Unusable(f"{file}: there is no folder {file.parent}")
+def _refuse_missing_folder(file: str | Path | None) -> None:
+    """Unusable if the folder of a file to be written is not there: better said before a long run than after it."""
+    if file is not None and not (folder := Path(file).parent).is_dir():
+        raise Unusable(f"{file}: there is no folder {folder}")
 
 
 def _write(file: str, text: str) -> None:
