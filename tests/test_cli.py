@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from safeproxy import __version__
-from safeproxy.cli import main
+from safeproxy.cli import _counted, main
 from safeproxy.rulesets import load
 
 RULES = r"""
@@ -398,6 +399,17 @@ def test_eval_tells_the_figures_before_a_file_cannot_be_written(rules: Path, lab
     assert result.exit_code == 2
     assert result.stdout.startswith("3 texts")
     assert f"{tmp_path}: Is a directory" in result.stderr
+
+
+def test_eval_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every 200 texts, and the line is cleared at the end; elsewhere nothing is said."""
+    terminal, file = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    for stream in (terminal, file):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(_counted(range(1001))) == list(range(1001))
+    assert terminal.getvalue() == "\r200 texts\r400 texts\r600 texts\r800 texts\r1,000 texts\r\033[K"
+    assert file.getvalue() == ""
 
 
 def test_eval_names_a_missing_file(rules: Path) -> None:

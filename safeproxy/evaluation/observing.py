@@ -74,7 +74,7 @@ def observe(
     """Run the rules over each record as over the text of an answer.
 
     With ``cut_seed`` each text is run both whole and in random pieces, and what the pieces gave is kept.
-    Raises DetectorError, naming the line, when a detector breaks.
+    Raises DetectorError, naming the line, when a detector breaks or a scorer gives no probability.
     """
     rules = measured_rules(rules)
     for record in records:
@@ -89,6 +89,8 @@ def observe(
             raise DetectorError(f"line {record.line}: {error}") from None
         found = tuple(Found(one.start, one.end, one.entity, one.score) for one in findings)
         scores = {name: score for scorer in scorers for name, score in scorer.scores(record.text).items()}
+        if unfit := [name for name, score in scores.items() if not 0 <= score <= 1]:
+            raise DetectorError(f"line {record.line}: a model's score for {unfit[0]!r} is not a number from 0 to 1")
         words = len(record.text.split())
         yield Observed(record.line, words, record.spans, record.labels or {}, found, scores, differs)
 

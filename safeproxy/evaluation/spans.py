@@ -68,12 +68,13 @@ def compare(texts: Sequence[Observed], group: Group) -> Comparison:
     met: list[float] = []
     scores: list[float] = []
     right: list[bool] = []
-    finding_names = {one.entity for text in texts for one in text.found if group.finds(one.entity)}
+    entities = {one.entity for text in texts for one in text.found}
+    answering = {entity for entity in entities if group.finds(entity)}
     for text in texts:
         labelled = {(start, end) for start, end, label in text.spans or () if label in group.labels}
         best: dict[tuple[int, int], float] = {}
         for start, end, entity, score in text.found:
-            if entity in finding_names:
+            if entity in answering:
                 best[start, end] = max(score, best.get((start, end), 0.0))
         found, gold = _Spans(best.items()), _Spans((span, 1.0) for span in labelled)
         text_met = [found.best(*span) for span, _ in gold.scored]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -47,6 +47,18 @@ def test_what_a_line_was_labelled_with_is_kept() -> None:
 def test_models_that_score_are_asked() -> None:
     """A rule set without any has none."""
     assert scorers_of(RULES) == []
+
+
+@pytest.mark.parametrize("score", [float("nan"), 1.01, -1.0])
+def test_a_score_that_is_no_probability_is_an_error(score: float) -> None:
+    """It would be ranked somewhere, and nobody would notice."""
+
+    class Wrong:
+        def scores(self, text: str) -> Mapping[str, float]:
+            return {"insult": score}
+
+    with pytest.raises(DetectorError, match=r"^line 3: .*'insult' is not a number from 0 to 1"):
+        list(observe([record("a", 3)], RULES, [Wrong()]))
 
 
 @given(st.text(), st.integers(0, 2**32), st.integers(1, 1000))
