@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from safeproxy import __version__
-from safeproxy.cli import _counted, main
+from safeproxy.cli import main
+from safeproxy.cli.eval_command import _counted
 from safeproxy.rulesets import load
 
 RULES = r"""
