@@ -116,14 +116,19 @@ class Guard:
         self.faults: Counter[str] = Counter()
 
     def ask(self, start: Callable[[], Future[T]]) -> Future[T]:
-        """What ``start`` gives, which raises a PluginError if at all. Raises PluginError when nothing may be asked."""
+        """What ``start`` gives. Raises PluginError when nothing may be asked."""
         with self._lock:
             if self._open >= self._limit:
                 self._refuse(Fault.BUSY)
             if not self._breaker.admits():
                 self._refuse(Fault.RESTING)
             self._open += 1
-        future = start()
+        try:
+            future = start()
+        except BaseException:
+            with self._lock:
+                self._open -= 1
+            raise
         future.add_done_callback(self._answered)
         return future
 

@@ -118,6 +118,7 @@ class HttpClient:
         self._headers = _headers(settings)
         self._guard = Guard(detector, settings.concurrency + settings.waiting, Breaker(settings.faults, settings.rest))
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._background = _background()
         self.at_once = min(4, settings.concurrency)
         self.faults = self._guard.faults
@@ -137,6 +138,7 @@ class HttpClient:
         self._background.submit(self._close()).result()
 
     async def _close(self) -> None:
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -159,6 +161,8 @@ class HttpClient:
             raise PluginError(self._detector, Fault.LATE) from None
         except (aiohttp.ClientError, OSError) as error:
             raise PluginError(self._detector, Fault.UNREACHABLE, type(error).__name__) from None
+        except ValueError as error:  # a header that cannot be sent, say
+            raise PluginError(self._detector, Fault.RAISED, type(error).__name__) from None
         understand = _moderation if self._settings.kind == "moderation" else _safe_or_unsafe
         try:
             return understand(json.loads(answer), self._labels)
@@ -173,6 +177,8 @@ class HttpClient:
             return await self._post_once(request)
 
     async def _post_once(self, request: bytes) -> bytes:
+        if self._closed:
+            raise PluginError(self._detector, Fault.CLOSED)
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._settings.concurrency)
             self._session = aiohttp.ClientSession(

@@ -137,6 +137,8 @@ class WorkerPool:
                 found = worker.judge(question.text, question.until)
             except PluginError as error:
                 question.answer.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - no process can be started, say: whoever waits must be told
+                question.answer.set_exception(PluginError(self._detector, Fault.CRASHED, type(error).__name__))
             else:
                 question.answer.set_result(found)
 
@@ -231,6 +233,8 @@ class _Worker:
             self._restart()
             raise PluginError(self._detector, Fault.TOO_LARGE) from None
         if late():
+            assert self._process is not None
+            self._process.kill()
             self._restart()
         raise PluginError(self._detector, Fault.LATE)
 
