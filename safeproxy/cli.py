@@ -347,6 +347,84 @@ def _one_line(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+@main.group()
+def models() -> None:
+    """The models that rules may ask."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@_plain_errors
+def list_models(as_json: bool) -> None:
+    """List safeproxy's own models, installed spaCy pipelines and plug-ins, with their digests and labels."""
+    from safeproxy.models.listing import listed
+
+    entries = list(listed())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        return
+    for entry in entries:
+        facts = entry.fault or " ".join((entry.version, entry.digest, ",".join(entry.labels)))
+        click.echo(f"{entry.detector}  {entry.name or '(default)'}  {facts}".rstrip())
+
+
+@models.command()
+@click.argument("detector", default="")
+@click.argument("name", default="")
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For ner: also compare on the texts of this file, JSON lines with a `text`, plain or .gz; may be repeated.",
+)
+@click.option("--tokens", type=int, help="Stop comparing after so many tokens.")
+@_plain_errors
+def verify(detector: str, name: str, files: tuple[Path, ...], tokens: int | None) -> None:
+    """Check a model: its digest, and that piece by piece it decides as on the whole text.
+
+    DETECTOR is such as ner, NAME a model of that kind; without them safeproxy's own models are checked.
+    """
+    from safeproxy.models.listing import faults
+    from safeproxy.models.registry import OWN
+
+    wrong = 0
+    for kind in [detector] if detector else OWN:
+        found = faults(kind, name)
+        wrong += len(found)
+        for line in found or ["sound"]:
+            click.echo(f"{kind} {name or '(default)'}: {line}")
+    if files:
+        wrong += _compare(name, files, tokens)
+    if wrong:
+        raise SystemExit(1)
+
+
+def _compare(name: str, files: Sequence[Path], tokens: int | None) -> int:
+    """Compare a names model with spaCy on the texts of the files; how many entities differ."""
+    import random
+
+    from safeproxy.models.listing import compare, random_pieces
+
+    texts = [text for file in files for text in _texts(file)]
+    chance = random.Random(1)  # noqa: S311 - for cutting texts
+    chance.shuffle(texts)
+    seen = compare(name, texts, random_pieces(chance), tokens)
+    click.echo(f"{seen.texts:,} texts, {seen.tokens:,} tokens, {seen.entities:,} entities, {seen.differing:,} differ")
+    return seen.differing
+
+
+def _texts(file: Path) -> list[str]:
+    """The `text` of each line; Unusable if there is a line without one."""
+    import gzip
+
+    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        try:
+            return [json.loads(line)["text"] for line in lines]
+        except (ValueError, KeyError, TypeError, OSError):
+            raise Unusable(f"{file}: expected JSON lines, each an object with a `text`") from None
+
+
 @main.command()
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller loads: about a minute, rougher figures.")
 @click.option(
@@ -361,7 +439,7 @@ def _one_line(text: str) -> str:
     "sections",
     multiple=True,
     metavar="SECTION",
-    help="Run this section only; may be repeated: filter, streams, first_token, memory, closing, leaks.",
+    help="Run this section only; may be repeated: filter, models, streams, first_token, memory, closing, leaks.",
 )
 @_plain_errors
 def bench(quick: bool, json_file: str | None, leaks: bool, streams: str, sections: tuple[str, ...]) -> None:

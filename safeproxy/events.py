@@ -65,3 +65,12 @@ class Finding:
     start: int
     end: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Which model looks for things. ``digest`` is SHA-256, as hex, of all that decides what it finds."""
+
+    name: str
+    version: str
+    digest: str

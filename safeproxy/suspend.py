@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Generic, ParamSpec, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class _Call(greenlet):
@@ -57,36 +58,39 @@ def wait(pending: Future[R] | Awaitable[R]) -> R:
     raise RuntimeError("an awaitable can be waited for inside of suspend.run only")
 
 
-class Gathering:
+class Gathering(Generic[T]):
     """Collects work that comes up in the same turn of the event loop and does it in one go.
 
     ``work`` is called with all of it. What comes up outside of `run` is done at once.
     """
 
-    def __init__(self, work: Callable[[list[Any]], None]) -> None:
+    def __init__(self, work: Callable[[list[T]], None]) -> None:
         self._work = work
-        self._waiting: list[Any] = []
-        self._done: asyncio.Future[None] | None = None
+        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
 
-    def __call__(self, item: Any) -> None:
-        """Return when the item is done."""
+    def __call__(self, item: T) -> None:
+        """Return when the item is done. Raises what the work raises."""
         if not suspended_here():
             self._work([item])
             return
-        if self._done is None:
-            loop = asyncio.get_running_loop()
-            self._done = loop.create_future()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
             loop.call_soon(self._go)
-        self._waiting.append(item)
-        wait(self._done)
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((item, done))
+        wait(done)
 
     def _go(self) -> None:
-        items, done = self._waiting, self._done
-        self._waiting, self._done = [], None
-        assert done is not None
+        waiting, self._waiting = self._waiting, []
+        fault: Exception | None = None
         try:
-            self._work(items)
+            self._work([item for item, _ in waiting])
         except Exception as error:  # noqa: BLE001 - each that waits is told
-            done.set_exception(error)
-        else:
-            done.set_result(None)
+            fault = error
+        for _, done in waiting:
+            if done.done():  # who waited was cancelled
+                continue
+            if fault is None:
+                done.set_result(None)
+            else:
+                done.set_exception(fault)

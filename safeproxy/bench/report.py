@@ -59,11 +59,12 @@ def rows(results: Results) -> list[Row]:
     busy = "50 paced"
     cpu = {
         name: _get(results, "streams", busy, name, "cpu_per_chunk")
-        for name in ("relay", "30 rules", "shipped", "1000 rules")
+        for name in ("relay", "30 rules", "shipped", "1000 rules", "all tiers")
     }
     hold = [_get(results, "filter", "hold", "token-like", key) for key in ("mean", "p99")]
     first = [_get(results, "first_token", name, "first_byte", "p50") for name in ("shipped", "relay")]
     closing = [_get(results, "closing", name, "p99") for name in ("client left, halting", "halt")]
+    tiers = _get(results, "models", "tiers")
     megabytes = 2**-20
     return [
         Row("characters leaked, all cuttings of all samples", "", 0, 0, _get(results, "leaks", "leaked")),
@@ -94,6 +95,27 @@ def rows(results: Results) -> list[Row]:
         ),
         Row("upstream closed after the client left, p99", "ms", 200, 20, _scaled(closing[0], 1e3)),
         Row("upstream closed after a halt, p99", "ms", 200, 20, _scaled(closing[1], 1e3)),
+        Row(
+            "CPU per chunk against the relay, all tiers, 50 streams",
+            "x",
+            4.0,
+            2.0,
+            _ratio(cpu["all tiers"], cpu["relay"]),
+        ),
+        Row("names, a token, one stream", "us", 250, 100, _scaled(_get(tiers, "ner", "token_seconds", "1"), 1e6)),
+        Row(
+            "names, a token, 50 streams together", "us", 60, 20, _scaled(_get(tiers, "ner", "token_seconds", "50"), 1e6)
+        ),
+        Row("hold with names, clean prose, mean", "characters", 30, 20, _get(tiers, "ner", "hold", "mean")),
+        Row("toxicity, a word", "us", 20, 5, _scaled(_get(tiers, "toxicity", "word_seconds", "1"), 1e6)),
+        Row("start with all tiers", "s", 5, 2, _get(results, "models", "process", "all tiers", "start")),
+        Row(
+            "memory with all tiers",
+            "MB",
+            400,
+            250,
+            _scaled(_get(results, "models", "process", "all tiers", "peak"), megabytes),
+        ),
         Row("scan of 1 MB, the whole command", "s", 2, 0.3, _get(results, "filter", "scan_megabyte_seconds")),
     ]
 
@@ -153,6 +175,28 @@ def _filter_details(figures: Results) -> str:
             table(("filter alone, warm", "per 4-character chunk"), per_chunk),
             table(("characters held on clean prose", "mean", "p95", "p99", "max"), holds),
             megabyte,
+        ]
+    )
+
+
+def _model_details(figures: Results) -> str:
+    lines = [
+        (
+            f"{name}, {count} together",
+            *(number(one[f"{unit}_seconds"][count] * 1e6, "us") for unit in ("chunk", "token", "word")),
+            *(number(one["hold"][key]) for key in ("mean", "p99")),
+        )
+        for name, one in figures["tiers"].items()
+        for count in one["chunk_seconds"]
+    ]
+    processes = [
+        (name, number(one["start"], "s"), number(one["idle"] / 2**20, "MB"), number(one["peak"] / 2**20, "MB"))
+        for name, one in figures["process"].items()
+    ]
+    return "\n\n".join(
+        [
+            table(("tier, streams", "CPU/chunk", "token", "word", "hold mean", "p99"), lines),
+            table(("process", "start", "idle", "peak"), processes),
         ]
     )
 
@@ -222,6 +266,7 @@ def _leak_details(figures: Results) -> str:
 
 _DETAILS = {
     "filter": _filter_details,
+    "models": _model_details,
     "streams": _stream_details,
     "first_token": _first_token_details,
     "memory": _memory_details,

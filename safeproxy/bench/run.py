@@ -6,13 +6,13 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safeproxy import rulesets
-from safeproxy.bench import filtering, leaks, measure, streams
+from safeproxy.bench import filtering, leaks, measure, models, streams
 from safeproxy.bench import rules as bench_rules
 from safeproxy.bench.process import Child
 from safeproxy.bench.streams import DIRECT, RELAY, Target
@@ -20,7 +20,9 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.shell.serve import loop_factory
 
-SECTIONS = ("filter", "streams", "first_token", "memory", "closing", "leaks")
+SECTIONS = ("filter", "models", "streams", "first_token", "memory", "closing", "leaks")
+#: The rules of all tiers: the shipped ones, and those that ask models.
+EVERYTHING = "all tiers"
 #: Rule sets by name; the shipped rules as they are, the others made of them.
 SIZES = {"30 rules": 30, "shipped": None, "200 rules": 200, "1000 rules": 1000}
 
@@ -58,6 +60,10 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             say("filter: time per chunk, hold, a megabyte")
             sets = {name: RuleSet(rules) for name, rules in files.rules.items()}
             results["filter"] = filtering.measure(sets, passes=3 if plan.quick else 10)
+        if "models" in plan.sections:
+            say("models: cost and hold of each tier")
+            everything = rulesets.load(files.paths[EVERYTHING])
+            results["models"] = {"tiers": models.measure(everything, quick=plan.quick)}
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_network(plan, files, Path(folder), results, say))
     if "leaks" in plan.sections:
@@ -81,6 +87,7 @@ def _write_rules(folder: Path, shipped: Sequence[Rule], *, quick: bool) -> _Rule
         bench_rules.write(rules, path)
         paths[name] = [path]
     paths["shipped"] = [rulesets.SHIPPED]
+    paths[EVERYTHING] = [rulesets.SHIPPED, rulesets.MODELS_FOLDER]
     halt = folder / "halt.yaml"
     bench_rules.write([bench_rules.HALT_RULE], halt)
     return _RuleFiles(sets, paths, [rulesets.SHIPPED, halt])
@@ -124,6 +131,11 @@ async def _network(
                         shape.name: await streams.measure_shape(upstream, targets if shape.all_rules else few, shape)
                         for shape in shapes
                     }
+        if "models" in plan.sections:
+            say("models: start and memory")
+            results["models"]["process"] = {
+                name: await _process_figures(proxy(name, files.paths[name])) for name in ("shipped", EVERYTHING)
+            }
         if "memory" in plan.sections:
             chunks = 2_000 if quick else 10_000
             say(f"memory: 50 streams of {chunks:,} chunks")
@@ -137,6 +149,14 @@ async def _network(
             async with relay() as naive, proxy("halting", files.halting) as halting:
                 both = {RELAY: naive, "halting": halting}
                 results["closing"] = await streams.measure_closing(upstream, both, times=20 if quick else 100)
+
+
+async def _process_figures(opening: AbstractAsyncContextManager[Target]) -> dict[str, Any]:
+    """Seconds from the start of a proxy until it listens, and its memory."""
+    begun = time.perf_counter()
+    async with opening as target:
+        seconds = time.perf_counter() - begun
+        return {"start": seconds, **await streams.measure_memory(target, streams=10, chunks=500, open_streams=50)}
 
 
 def _share(plan: Plan) -> int:

@@ -57,6 +57,8 @@ class Model(Protocol):
     version: str
     digest: str
     """SHA-256, as hex, of all that decides what is found (weights, settings)."""
+    waits: bool
+    """Whether its detectors may wait, for other streams or for somebody else's answer (see `safeproxy.suspend`)."""
 
     def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
         """A fresh detector of one channel for these rules, each with its index in the rule set.

@@ -86,6 +86,7 @@ class StreamFilter:
         "_edits",
         "_findings",
         "_hash_key",
+        "_observed",
         "_pending",
         "_rules",
         "_sole",
@@ -117,6 +118,7 @@ class StreamFilter:
         self._buffer = ""
         self._base = 0  # position of the buffer's first code point
         self._pending: list[Span] = []
+        self._observed: list[Span] = []  # of rules that only observe, found by detectors that also serve others
         self._cluster: _Cluster | None = None
         self._findings = [] if findings is None else findings
         self._edits: list[tuple[int, int]] = []
@@ -192,7 +194,8 @@ class StreamFilter:
 
     def _add(self, spans: Sequence[Span]) -> None:
         for span in spans:
-            insort(self._pending, span)
+            observed = self._rules[span.rule].action is Action.OBSERVE
+            insort(self._observed if observed else self._pending, span)
 
     def _resolve(self, frontier: int, ordered: int) -> str:
         """Decide every cluster that nothing later can touch, in order of position.
@@ -213,7 +216,14 @@ class StreamFilter:
             out.append(self._grow(self._cluster, ordered))
             if self.halted or not self._close(self._cluster, frontier, out):
                 break
+        if self._observed:
+            self._report_observed(self._base)
         return "".join(out)
+
+    def _report_observed(self, upto: int) -> None:
+        """Tell of what was only observed before ``upto``: further on, a halt may still hide it."""
+        self._observe(span for span in self._observed if span.end <= upto)
+        self._observed = [span for span in self._observed if span.end > upto]
 
     def _grow(self, cluster: _Cluster, ordered: int) -> str:
         """Take in the pending findings that overlap; give the stand-in if it has to leave early."""
@@ -269,6 +279,9 @@ class StreamFilter:
         self.halted = True
         if self._watching:
             self._finish_watching()
+        if self._observed:
+            self._report_observed(self._base)
+            self._observed.clear()
         self._report(cluster)
         self.removed += len(self._buffer)
         self._base += len(self._buffer)

@@ -14,7 +14,7 @@ from safeproxy.core.detector import Detector, Model
 from safeproxy.core.rule import Engine, Rule
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
-from safeproxy.events import Action, ChannelKind
+from safeproxy.events import Action, ChannelKind, ModelFacts
 
 #: A kind of model and the name of one, as a rule gives them.
 ModelKey = tuple[str, str]
@@ -56,6 +56,16 @@ class RuleSet:
         keys = sorted({(rule.detector, rule.model) for rule in self.rules if rule.detector})
         return tuple(dict.fromkeys(self._model(key) for key in keys))
 
+    @cached_property
+    def model_facts(self) -> tuple[ModelFacts, ...]:
+        """What the audit trail says of its models."""
+        return tuple(ModelFacts(model.name, model.version, model.digest) for model in self.models)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a detector may wait in the middle of a call."""
+        return any(model.waits for model in self.models)
+
     def with_rules(self, rules: Iterable[Rule]) -> RuleSet:
         """Other rules that use the same models."""
         return RuleSet(rules, self._models)
@@ -84,32 +94,33 @@ class RuleSet:
 
     def _makers(self, kind: ChannelKind, *, watching: bool) -> tuple[Callable[[], Detector], ...]:
         """Makers of the detectors for this kind of channel, of the rules that only observe or of the others."""
-        numbers = tuple(
+        numbers = [number for number, rule in enumerate(self.rules) if rule.response and kind in rule.channels]
+        patterns = [
             number
-            for number, rule in enumerate(self.rules)
-            if rule.response and kind in rule.channels and (rule.action is Action.OBSERVE) == watching
-        )
-        modelled = [number for number in numbers if self.rules[number].detector]
-        patterns = [number for number in numbers if not self.rules[number].detector]
+            for number in numbers
+            if not self.rules[number].detector and (self.rules[number].action is Action.OBSERVE) == watching
+        ]
         beside = [number for number in patterns if self.rules[number].engine is Engine.REGEX]
         together = tuple(number for number in patterns if self.rules[number].engine is Engine.AUTOMATON)
         first = (partial(PatternDetector, self._machine(together)),) if together else ()
         return (
             *first,
             *(partial(BacktrackDetector, self._backtrack(number)) for number in beside),
-            *self._model_makers(modelled),
+            *self._model_makers([number for number in numbers if self.rules[number].detector], watching=watching),
         )
 
-    def _model_makers(self, numbers: Iterable[int]) -> tuple[Callable[[], Detector], ...]:
-        """One maker for each model: the rules of one model share a detector."""
+    def _model_makers(self, numbers: Iterable[int], *, watching: bool) -> tuple[Callable[[], Detector], ...]:
+        """One maker for each model: its rules share a detector, which only watches if all of them only observe."""
         by_model: dict[Model, list[tuple[int, Rule]]] = {}
         for number in numbers:
             rule = self.rules[number]
             by_model.setdefault(self._model((rule.detector, rule.model)), []).append((number, rule))
-        makers = tuple(partial(model.detector, rules) for model, rules in by_model.items())
-        for make in makers:
-            make()  # a rule that its model cannot serve is refused now, not in mid-stream
-        return makers
+        makers = []
+        for model, rules in by_model.items():
+            if all(rule.action is Action.OBSERVE for _, rule in rules) == watching:
+                makers.append(partial(model.detector, rules))
+                model.detector(rules)  # a rule that its model cannot serve is refused now, not in mid-stream
+        return tuple(makers)
 
     def _backtrack(self, number: int) -> BacktrackPattern:
         pattern = self._backtracks.get(number)

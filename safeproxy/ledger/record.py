@@ -8,11 +8,11 @@ are length-limited and stripped of control characters, so that no one can forge 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from safeproxy.events import Finding
+from safeproxy.events import Finding, ModelFacts
 
 #: Version of the record format; raised when a field changes its meaning or goes away.
 SCHEMA = 1
@@ -84,10 +84,12 @@ class RequestOpened:
     model: str | None
     rules: str
     """Digest of the rule set in force."""
+    detectors: Sequence[ModelFacts] = ()
+    """The models that its rules ask."""
 
     def to_json(self) -> JsonObject:
         """The record as it is written."""
-        return {
+        record: JsonObject = {
             "schema": SCHEMA,
             "event": "request.opened",
             "request_id": self.request_id,
@@ -98,6 +100,13 @@ class RequestOpened:
             "model": None if self.model is None else clean(self.model, MAX_MODEL),
             "rules": self.rules,
         }
+        if self.detectors:
+            record["detectors"] = [_detector(facts) for facts in self.detectors]
+        return record
+
+
+def _detector(facts: ModelFacts) -> JsonObject:
+    return {"name": clean(facts.name, MAX_MODEL), "version": clean(facts.version, MAX_MODEL), "digest": facts.digest}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

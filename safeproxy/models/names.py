@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.tagger import Job
 from safeproxy.errors import RuleError
 from safeproxy.models.spacy_pipeline import SpacyLexicon, tagger
+from safeproxy.suspend import Gathering
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -28,8 +29,10 @@ _MISSING = "the detector 'ner' needs spaCy, which is not installed; pip install 
 class NamesModel:
     """A pipeline whose `ner` runs token by token. A `Model`.
 
-    ``advance`` runs one stream's job; the shell replaces it by one that takes several streams' jobs together.
+    The jobs of streams whose text arrives in the same turn of the event loop go through the network together.
     """
+
+    waits = True
 
     def __init__(self, nlp: Language, name: str, digest: str) -> None:
         self.tagger = tagger(nlp)
@@ -38,7 +41,7 @@ class NamesModel:
         self.version = str(nlp.meta.get("version", ""))
         self.digest = digest
         self.labels = self.tagger.labels
-        self.advance: Callable[[Job], None] = lambda job: self.tagger.advance([job])
+        self._advance = Gathering[Job](self.tagger.advance)
 
     def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
         """A detector of the entities that the rules name. Raises RuleError for a label that the model has not."""
@@ -51,7 +54,14 @@ class NamesModel:
                         f"expected labels of {', '.join(self.labels)}"
                     )
                 takers.setdefault(label, []).append(Taker.of(number, rule))
-        return NameDetector(self.tagger, self.lexicon, takers, lambda job: self.advance(job))
+        return NameDetector(self.tagger, self.lexicon, takers, self._advance)
+
+    def entities(self, pieces: Iterable[str]) -> list[tuple[int, int, str]]:
+        """All entities of a text that is told in pieces: start, end and label, in order."""
+        rules = [Rule(id=label, entity=label, detector="ner", threshold=0.0) for label in self.labels]
+        detector = self.detector(list(enumerate(rules)))
+        spans = [span for piece in pieces for span in detector.feed(piece)]
+        return sorted((start, end, self.labels[rule]) for start, end, rule, *_ in [*spans, *detector.finish()])
 
 
 def load(model: str) -> NamesModel:

@@ -14,6 +14,9 @@ from safeproxy.errors import RuleError, SafeproxyError
 #: The entry point group in which a package registers detectors: a name, and a callable from a model's name to a model.
 GROUP = "safeproxy.detectors"
 
+#: Between a model's name and the digest that it must have.
+PIN = "@sha256:"
+
 Loader = Callable[[str], Model]
 
 
@@ -23,7 +26,8 @@ def _names(model: str) -> Model:
     return names.load(model)
 
 
-_OWN: dict[str, Loader] = {"ner": _names}
+#: The detectors that come with safeproxy.
+OWN: dict[str, Loader] = {"ner": _names}
 
 
 def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:
@@ -33,7 +37,7 @@ def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:
         key = (rule.detector, rule.model)
         if rule.detector and key not in models:
             try:
-                models[key] = _load(*key)
+                models[key] = load(*key)
             except RuleError as error:
                 raise RuleError(f"rule {rule.id!r}: {error}") from None
     return models
@@ -41,16 +45,23 @@ def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:
 
 def detectors() -> tuple[str, ...]:
     """The names of all detectors that rules may use."""
-    return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*OWN, *(point.name for point in entry_points(group=GROUP))}))
 
 
 @cache
-def _load(detector: str, model: str) -> Model:
-    return _loader(detector)(model)
+def load(detector: str, model: str) -> Model:
+    """The model, loaded once in the process; ``NAME@sha256:DIGEST`` asks for one with that digest. Raises RuleError."""
+    name, _, pinned = model.partition(PIN)
+    loaded = _loader(detector)(name)
+    if pinned and loaded.digest != pinned.lower():
+        raise RuleError(
+            f"the model {name!r} is not the one that is asked for: its digest is {loaded.digest}, expected {pinned}"
+        )
+    return loaded
 
 
 def _loader(detector: str) -> Loader:
-    own = _OWN.get(detector)
+    own = OWN.get(detector)
     if own is not None:
         return own
     for point in entry_points(group=GROUP):

@@ -64,4 +64,5 @@ def _filter(dialect: Dialect, scanner: Scanner, value: Any) -> bool:
 def _request_rules(rules: RuleSet) -> RuleSet:
     """The rules for prompts, made to look at every kind of text; compiled once."""
     every = frozenset(ChannelKind)
-    return RuleSet(dataclasses.replace(rule, response=True, channels=every) for rule in rules.rules if rule.request)
+    asked = (dataclasses.replace(rule, response=True, channels=every) for rule in rules.rules if rule.request)
+    return rules.with_rules(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 
@@ -91,6 +92,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         scrub=Scrubber(policy),
         sealer=sealer,
         scans_prompts=any(rule.request for rule in rules.rules),
+        waits=rules.waits,
         cors=Cors.parse(settings.cors_origins) if settings.cors_origins else None,
     )
 
@@ -133,6 +135,7 @@ async def _ready(request: web.Request) -> web.Response:
         "ready": ready,
         "stopping": service.stopping,
         "rules": {"digest": rules.digest, "count": len(rules.rules)},
+        "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
         "audit": {"writable": writable},
     }
     return web.Response(text=json.dumps(state), status=200 if ready else 503, content_type="application/json")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from safeproxy.events import Finding
+from safeproxy.events import Finding, ModelFacts
 from safeproxy.ledger.record import Bytes, Characters, FindingMade, RequestClosed, RequestOpened, Timing
 from safeproxy.ledger.writer import AuditError
 from safeproxy.observers.base import Observers
@@ -45,6 +45,7 @@ class Exchange:
     client: str | None
     method: str
     path: str
+    detectors: Sequence[ModelFacts] = ()
     model: str | None = None
     model_served: str | None = None
     """As it may be recorded; the report has it as the upstream wrote it."""
@@ -83,6 +84,7 @@ class Exchange:
             path=self.path,
             model=self.model,
             rules=self.rules,
+            detectors=self.detectors,
         )
         self.observers.opened(self._record)
 

@@ -43,6 +43,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     exchange = Exchange(
         observers=service.observers,
         rules=service.policy.rules.digest,
+        detectors=service.policy.rules.model_facts,
         client=request.remote,
         method=request.method,
         path=service.scrub(path),
@@ -155,7 +156,7 @@ async def _filtered(
     settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
     if isinstance(body, bytes):
-        body = _prepared(service, exchange, asked, body, value)
+        body = await service.filtering(_prepared, service, exchange, asked, body, value)
     if asked.as_lines:
         headers["Accept"] = SSE
     upstream = await _sent(service, request, exchange, raw_path, headers, body)

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from safeproxy import suspend
 from safeproxy.shell import client, compression, keepalive
 from safeproxy.shell.asked import Asked
 from safeproxy.shell.exchange import Exchange
@@ -50,6 +51,8 @@ class Stream:
         # No line is empty, and a file of answers says nothing between them.
         self._keep_alive = b"" if asked.as_lines or asked.file else self._dialect.keep_alive
         self._broken_off = False
+        # A call of the pipeline that waits in its middle must not be met by another.
+        self._turn = asyncio.Lock()
         self._file = asked.file
         self._begun = b""
         exchange.stream = True
@@ -99,7 +102,7 @@ class Stream:
             except FAULTS as error:
                 raise upstream_refusal(error) from None
             self._exchange.upstream_bytes += len(data)
-            self._begun += self._filter(data)
+            self._begun += await self._service.filtering(self._filter, data)
             if not data:
                 break
         if self._pipeline.report.ended == "upstream_error":
@@ -114,7 +117,7 @@ class Stream:
         service, exchange, pipeline = self._service, self._exchange, self._pipeline
         report, read, clock = pipeline.report, self._upstream.content.readany, time.perf_counter
         arrived, held, last = exchange.upstream, 0, 0.0
-        delivered, write = exchange.delivered, self._response.write
+        delivered, write, waits = exchange.delivered, self._response.write, service.waits
         while not pipeline.done:
             try:
                 data = await read()
@@ -126,7 +129,7 @@ class Stream:
             if data:
                 exchange.upstream_bytes += len(data)
                 arrived.at(now)
-            out = self._filter(data)
+            out = await self._in_turn(data) if waits else self._filter(data)
             if held:
                 exchange.wait += held * (now - last)
             held, last = report.held, now
@@ -142,6 +145,11 @@ class Stream:
                 delivered.at(clock())
             if not data or self._broken_off:
                 return
+
+    async def _in_turn(self, data: bytes) -> bytes:
+        """As `_filter`, where a detector may wait: then nothing else may enter the pipeline."""
+        async with self._turn:
+            return await suspend.run(self._filter, data)
 
     def _filter(self, data: bytes) -> bytes:
         """Feed the pipeline (no data: the upstream's body has ended), record what was found."""
@@ -184,9 +192,10 @@ class Stream:
         with suppress(client.ClientGone):  # the pump finds out by itself
             if not self._keep_alive:
                 await keepalive.held_too_long(settings.hold_timeout, lambda: delivered.last, lambda: report.events)
-                if not (self._pipeline.done or self._broken_off):
-                    await self._send(self._fail("hold_timeout"))
-                    self._upstream.close()
+                async with self._turn:
+                    if not (self._pipeline.done or self._broken_off):
+                        await self._send(self._fail("hold_timeout"))
+                        self._upstream.close()
             elif settings.keep_alive:
                 await keepalive.send_keep_alives(settings.keep_alive, lambda: delivered.last, self._send_keep_alive)
 
@@ -223,7 +232,7 @@ async def relay_body(
     body = await _read(service, exchange, upstream)
     pipeline = asked.body(service.policy)
     exchange.report = pipeline.report
-    status, out = pipeline.run(body, upstream.status)
+    status, out = await service.filtering(pipeline.run, body, upstream.status)
     service.found(exchange, pipeline.report.take_findings())
     if service.unrecorded:
         raise audit_refusal()

@@ -14,10 +14,14 @@ WITHHELD = "[withheld]"
 
 
 class Scrubber:
-    """Filters short strings with the rules for answers; those seen lately are remembered."""
+    """Filters short strings with the rules for answers; those seen lately are remembered.
+
+    Rules that ask a model are left out: these strings are no prose, and nothing may wait here.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self._rules = policy.rules.with_rules(rule for rule in policy.rules.rules if not rule.detector)
+        self._hash_key = policy.hash_key
         self._remembered = lru_cache(maxsize=256)(self._filter)
 
     def __call__(self, text: str) -> str:
@@ -25,7 +29,7 @@ class Scrubber:
         return self._remembered(text[: MAX_PATH + 1])
 
     def _filter(self, text: str) -> str:
-        stream = StreamFilter(self._policy.rules, hash_key=self._policy.hash_key)
+        stream = StreamFilter(self._rules, hash_key=self._hash_key)
         try:
             kept = stream.feed(text) + stream.finish()
         except DetectorError:

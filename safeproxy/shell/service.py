@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import aiohttp
 import structlog
 from aiohttp import web
 
+from safeproxy import suspend
 from safeproxy.events import Finding
 from safeproxy.ledger.writer import AuditError, AuditWriter
 from safeproxy.observers.base import Observers
@@ -24,6 +26,9 @@ from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class Service:
     log: structlog.typing.FilteringBoundLogger
     scrub: Scrubber
     scans_prompts: bool
+    waits: bool = False
+    """Whether a call of the pipeline may wait in its middle."""
     cors: Cors | None = None
     """None if the upstream says which web pages may read its answers."""
     sealer: Sealer = field(default_factory=lambda: Sealer(None))
@@ -54,6 +61,12 @@ class Service:
         """The client session; there is one while the application runs."""
         assert self.session_ is not None, "the application has not been started"
         return self.session_
+
+    async def filtering(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make a call of the pipeline; while a detector in it waits, the event loop goes on."""
+        if self.waits:
+            return await suspend.run(call, *args, **kwargs)
+        return call(*args, **kwargs)
 
     @property
     def unrecorded(self) -> bool:

@@ -92,7 +92,7 @@ class Socket:
             elif message.type is WSMsgType.TEXT:
                 self._exchange.request_bytes += len(message.data.encode("utf-8", "replace"))
                 try:
-                    text = self._prompt(message.data)
+                    text = await self._service.filtering(self._prompt, message.data)
                 except ClientError:
                     self._exchange.ended, self._exchange.complete = "refused", True
                     await down.close(code=WSCloseCode.INVALID_TEXT, message=b"not a JSON object")
@@ -125,13 +125,14 @@ class Socket:
             now = time.perf_counter()
             self._exchange.upstream_bytes += len(message.data.encode("utf-8", "replace"))
             self._exchange.upstream.at(now)
-            await self._send(down, pipeline.feed(message.data))
+            await self._send(down, await self._service.filtering(pipeline.feed, message.data))
             if pipeline.done:
                 code = WSCloseCode.POLICY_VIOLATION
                 break
         else:
             broken = upstream.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
-            await self._send(down, pipeline.fail("upstream_reset") if broken else pipeline.finish())
+            last = pipeline.fail("upstream_reset") if broken else await self._service.filtering(pipeline.finish)
+            await self._send(down, last)
             code = WSCloseCode.INTERNAL_ERROR if broken else upstream.close_code or WSCloseCode.OK
         self._exchange.complete = True
         with suppress(ConnectionError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +127,66 @@ def test_observers_do_not_see_past_a_halt() -> None:
     watch = Rule(id="watch", entity="W", pattern="more|sk", action=Action.OBSERVE)
     for pieces in (["sk-12345678 more"], list("sk-12345678 more")):
         assert [f.rule for f in run([SECRET, watch], pieces)[1]] == ["secret"]
+
+
+class Letters:
+    """A model whose rules each look for the letter that is their label."""
+
+    name, version, digest, waits = "letters", "1", "", False
+
+    def detector(self, rules: Sequence[tuple[int, Rule]]) -> LetterDetector:
+        return LetterDetector({rule.labels[0]: number for number, rule in rules})
+
+
+class LetterDetector:
+    """Reports the letters it is told to look for, one character late."""
+
+    def __init__(self, wanted: dict[str, int]) -> None:
+        self.wanted, self.text, self.frontier = wanted, "", 0
+
+    def feed(self, text: str) -> list[Span]:
+        self.text += text
+        return self.upto(len(self.text) - 1)
+
+    def finish(self) -> list[Span]:
+        return self.upto(len(self.text))
+
+    def upto(self, end: int) -> list[Span]:
+        begin, self.frontier = self.frontier, max(end, self.frontier)
+        places = [(at, self.text[at]) for at in range(begin, self.frontier)]
+        return [Span(at, at + 1, self.wanted[char], 1.0) for at, char in places if char in self.wanted]
+
+
+def mixed() -> RuleSet:
+    """One model that serves rules which redact, halt and observe."""
+    actions = {"r": Action.REDACT, "h": Action.HALT, "o": Action.OBSERVE}
+    rules = [
+        Rule(id=letter, entity=letter.upper(), detector="letters", labels=(letter,), action=action)
+        for letter, action in actions.items()
+    ]
+    return RuleSet(rules, {("letters", ""): Letters()})
+
+
+@pytest.mark.parametrize("pieces", [["abo rob o"], list("abo rob o")])
+def test_a_model_may_serve_rules_that_observe_and_others(pieces: list[str]) -> None:
+    """The text is read once; what is only observed stays and is told."""
+    stream = StreamFilter(mixed())
+    out = "".join(map(stream.feed, pieces)) + stream.finish()
+    assert out == "abo [R]ob o"
+    assert sorted((f.start, f.entity, f.applied) for f in stream.take_findings()) == [
+        (2, "O", Action.OBSERVE),
+        (4, "R", Action.REDACT),
+        (5, "O", Action.OBSERVE),
+        (8, "O", Action.OBSERVE),
+    ]
+
+
+@pytest.mark.parametrize("pieces", [["o a h o"], list("o a h o")])
+def test_what_a_model_observes_beyond_a_halt_is_not_told(pieces: list[str]) -> None:
+    """As with detectors that only watch, for any cutting."""
+    stream = StreamFilter(mixed())
+    assert "".join(map(stream.feed, pieces)) + stream.finish() == "o a "
+    assert [(f.start, f.entity) for f in stream.take_findings()] == [(0, "O"), (4, "H")]
 
 
 def test_a_long_chain_is_decided_at_its_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
