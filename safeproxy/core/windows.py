@@ -25,7 +25,7 @@ _MARKER_LENGTH = 9
 # Where a window may end: at white space, or after a stop of a script that puts no space after it.
 _BREAK = regex.compile(r"\s+|(?<=[。！？｡][」』）】”’]*)(?=[^。！？｡」』）】”’\s])")  # noqa: RUF001 - meant as they are
 _SPACE = regex.compile(r"\s*")
-_STOP = regex.compile(r"""[.!?…。！？｡]["'”’)\]}»*_`]*$""")  # noqa: RUF001 - meant as they are
+_STOP = regex.compile(r"""[.!?…。！？｡؟۔।॥።]["'”’)\]}»*_`]*$""")  # noqa: RUF001 - meant as they are
 # Full stops that end no sentence: after a title, an initial, a usual abbreviation, the number of a list's entry.
 _NO_STOP = regex.compile(
     r"(?:(?<!\w)(?:\p{Lu}|Mr|Mrs|Ms|Mx|Dr|Prof|St|Sr|Jr|Rev|Hon|Gen|Col|Maj|Capt|Lt|Sgt|Mt|Ste|Apt|No|Nr|Tel|Fig|"
@@ -129,7 +129,7 @@ def _ends(view: str, begin: int, after: int, *, certain: bool) -> bool | None:
     if not breaks:
         return False
     word = view[after : after + _MARKER_LENGTH]
-    if len(word) < _MARKER_LENGTH and not certain and not regex.search(r"\s", word):
+    if len(word) < _MARKER_LENGTH and not certain and not any(char.isspace() for char in word):
         return None
     return _MARKER.match(word) is not None
 
@@ -159,30 +159,32 @@ class WindowedDetector:
         self._takers = takers
         self._judge = judge
         self._windows = Windows(longest)
+        self._unjudged: list[Window] = []
         self._length = 0
         self.frontier = 0
 
     def feed(self, text: str) -> Sequence[Span]:
         """Take the next piece; give what was found in the windows that are now complete. Raises DetectorError."""
         self._length += len(text)
-        spans = self._spans(self._windows.feed(text))
-        self.frontier = self._windows.start
-        return spans
+        self._unjudged += self._windows.feed(text)
+        return self._judged(self._windows.start)
 
     def finish(self) -> Sequence[Span]:
         """The text has ended; give what was found in the rest. Raises DetectorError."""
-        spans = self._spans(self._windows.finish())
-        self.frontier = self._length
-        return spans
+        self._unjudged += self._windows.finish()
+        return self._judged(self._length)
 
-    def _spans(self, windows: Sequence[Window]) -> list[Span]:
-        if not windows:
-            return []
-        judged = self._judge([window.text for window in windows])
-        return [
+    def _judged(self, frontier: int) -> list[Span]:
+        """What was found in the windows that are complete, which are kept until that is known; move the frontier."""
+        windows = self._unjudged
+        judged = self._judge([window.text for window in windows]) if windows else ()
+        spans = [
             Span(window.start + found.start, window.start + found.end, taker.number, found.score)
             for window, findings in zip(windows, judged, strict=True)
             for found in findings
             for taker in self._takers.get(found.label, ())
             if taker.takes(window.text[found.start : found.end], found.score)
         ]
+        self._unjudged = []
+        self.frontier = frontier
+        return spans

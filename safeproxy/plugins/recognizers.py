@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from safeproxy.errors import RuleError
 from safeproxy.plugins.model import WindowedModel
 from safeproxy.plugins.settings import worker_settings
 from safeproxy.plugins.workers import in_workers
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 def load(model: str) -> WindowedModel:
     """The recognizer ``package.module:ClassName``, or a settings file that names it. Raises RuleError."""
     settings = worker_settings(model)
+    if not settings.model:
+        raise RuleError("the detector 'recognizer' needs package.module:ClassName in the rule's 'model'")
     judge = "safeproxy.plugins.recognizers:RecognizerJudge"
     return in_workers("recognizer", judge, settings.model, settings=settings, name=settings.model)
 

@@ -252,6 +252,7 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """A worker imports what this process can import."""
+    """A worker imports what this process can import; the proxy's settings, keys among them, are not its business."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("SAFEPROXY_")}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return {**dict.fromkeys(_THREADS, "1"), **os.environ, "PYTHONPATH": paths}
+    return {**dict.fromkeys(_THREADS, "1"), **ours, "PYTHONPATH": paths}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safeproxy.core.names import Taker
 from safeproxy.core.rule import Filters, Rule
 from safeproxy.core.windows import Found, Window, WindowedDetector, Windows
+from safeproxy.errors import DetectorError
 
 LONGEST = 40
 PIECES = [
@@ -101,6 +102,7 @@ def test_windows_cover_the_text(text: str) -> None:
         ("List:\n- one\n- two\n1. three\n2) four", ["List:", "- one", "- two", "1. three", "2) four"]),
         ("Text\n# Head\n| a | b |\n> said\n```\ncode", ["Text", "# Head", "| a | b |", "> said", "```\ncode"]),
         ("これは。はい！「そう。」です", ["これは。", "はい！", "「そう。」", "です"]),
+        ("हाँ। यहाँ۔ هنا؟ نعم", ["हाँ।", "यहाँ۔", "هنا؟", "نعم"]),
         ("**Bold end.** Next.", ["**Bold end.**", "Next."]),
         ("  \n ", []),
     ],
@@ -189,3 +191,20 @@ def test_rules_take_by_threshold_and_filter() -> None:
         (7, 13, 0),
         (4, 14, 1),
     ]
+
+
+def test_what_could_not_be_judged_is_judged_again() -> None:
+    """Whoever goes on after a failure, for the findings only, misses none; the frontier stays until then."""
+    fails = [True]
+
+    def broken_at_first(windows: list[str]) -> list[list[Found]]:
+        if fails.pop():
+            raise DetectorError("not now")
+        return judge(windows)
+
+    detector = WindowedDetector(takers(), broken_at_first)
+    with pytest.raises(DetectorError):
+        detector.feed("A secret. And")
+    assert detector.frontier == 0
+    fails.append(False)
+    assert [span[:2] for span in detector.finish()] == [(2, 8)]

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -19,7 +19,9 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import DetectorError
 from safeproxy.events import Action
+from safeproxy.models import registry
 from safeproxy.plugins.http import HttpModel, load
+from tests.e2e.harness import Abort, Proxy, Upstream, proxied, stream, text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KEY = "k-5f2d"
@@ -321,3 +323,93 @@ async def test_a_stream_that_goes_away_ends_its_request(tmp_path: Path) -> None:
             await running
         await asyncio.wait_for(ended.wait(), 5)
         assert time.monotonic() - started < 5
+
+
+RULES = """
+- id: moderated
+  title: A sentence that the endpoint flags
+  entity: VIOLENCE
+  category: toxicity
+  detector: http
+  model: {file}
+  labels: [violence]
+"""
+
+
+@asynccontextmanager
+async def moderated(
+    handler: Handler, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[tuple[Upstream, Proxy]]:
+    """The proxy with one rule that asks the handler."""
+    monkeypatch.setitem(registry.OWN, "http", load)
+    async with model_of(handler, folder):
+        file = folder / "moderation.json"
+        try:
+            async with proxied(folder, RULES.format(file=file), **settings) as both:
+                yield both
+        finally:
+            await asyncio.to_thread(cast("HttpModel", registry.load("http", str(file))).close)
+
+
+async def test_the_proxy_asks_about_each_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule file names the endpoint's settings; the flagged sentence never leaves; the record names the model."""
+    async with moderated(moderate, tmp_path, monkeypatch) as (upstream, proxy):
+        upstream.says(*stream("All is", " well. I will ", "hurt you", "! Good", " night."))
+        _, _, raw = await proxy.post()
+        assert text(raw) == "All is well. [VIOLENCE] Good night."
+        closed = await proxy.closed()
+        assert closed["findings"] == {"redact": 1}
+        assert closed["faults"] == []
+
+
+async def test_an_endpoint_that_fails_halts_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was judged before has left, nothing after it does; the record says why."""
+    calls = []
+
+    async def handler(request: web.Request) -> web.Response:
+        calls.append(1)
+        return await moderate(request) if len(calls) == 1 else web.Response(status=503)
+
+    async with moderated(handler, tmp_path, monkeypatch) as (upstream, proxy):
+        upstream.says(*stream("All is", " well. I", " am fine", ". Good", " night."))
+        _, _, raw = await proxy.post()
+        assert text(raw) == "All is well. "
+        assert "fine" not in raw.decode()
+        closed = await proxy.closed()
+        assert closed["faults"] == ["detector_error"]
+        assert "503" not in raw.decode()
+
+
+async def test_an_endpoint_that_fails_can_be_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the operator's setting the text passes unjudged, and the record says so."""
+    failing = answering("{}", status=503)
+    async with moderated(failing, tmp_path, monkeypatch, on_detector_error="pass") as (upstream, proxy):
+        upstream.says(*stream("All is", " well. I", " am fine."))
+        _, _, raw = await proxy.post()
+        assert text(raw) == "All is well. I am fine."
+        assert (await proxy.closed())["faults"] == ["detector_passed"]
+
+
+async def test_a_slow_endpoint_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While answers are waited for the proxy goes on, also at the end of streams that break off."""
+
+    async def handler(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return await moderate(request)
+
+    async def longest_turn() -> float:
+        longest, last = 0.0, time.monotonic()
+        while True:
+            try:
+                await asyncio.sleep(0.005)
+            except asyncio.CancelledError:
+                return longest
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+
+    async with moderated(handler, tmp_path, monkeypatch) as (upstream, proxy):
+        watching = asyncio.create_task(longest_turn())
+        upstream.says(*stream("All is well. I am", finish=None, done=False), Abort())
+        await asyncio.gather(*(proxy.post() for _ in range(4)))
+        watching.cancel()
+        assert await watching < 0.25

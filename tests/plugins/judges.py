@@ -59,4 +59,5 @@ DEEDS: dict[str, Any] = {
     "Babble.": lambda: [(0, 1, "SECRET" * 100, 1.0)] * 10_000,
     "Who?": lambda: [(0, 1, str(os.getpid()), 1.0)],
     "Threads?": lambda: [(0, 1, os.environ["OMP_NUM_THREADS"], 1.0)],
+    "Keys?": lambda: [(0, 1, name, 1.0) for name in os.environ if name.startswith("SAFEPROXY_")],
 }

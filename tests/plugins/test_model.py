@@ -6,8 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from safeproxy import suspend
 from safeproxy.core.filter import StreamFilter
@@ -69,6 +72,20 @@ def test_a_judge_in_the_process_filters() -> None:
     assert stream.feed(" a sec") == ""
     assert stream.feed("ret. Bye") == "And a [SECRET]. "
     assert stream.finish() == "Bye"
+
+
+PIECES = ["secret", "sec", "ret", " ", ". ", "! ", "A", "b", "\n\n", "\n- ", "Dr. ", "word ", "。", "x" * 60]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), st.lists(st.integers(0, 500), max_size=30))
+def test_what_leaves_does_not_depend_on_the_cutting(text: str, places: list[int]) -> None:
+    """The filtered text is the same for every cutting, and what is to be redacted never leaves."""
+    model = in_process("test", Secret())
+    whole = filtered(model)
+    expected = whole.feed(text) + whole.finish()
+    borders = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    stream = filtered(model)
+    assert "".join(stream.feed(text[start:end]) for start, end in pairwise(borders)) + stream.finish() == expected
 
 
 def test_a_judge_that_raises_fails_closed_without_text() -> None:

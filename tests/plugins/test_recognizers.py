@@ -10,7 +10,7 @@ from safeproxy.core.filter import StreamFilter
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import RuleError
-from safeproxy.plugins.recognizers import load
+from safeproxy.plugins.recognizers import RecognizerJudge, load
 
 pytest.importorskip("presidio_analyzer")
 
@@ -38,20 +38,30 @@ def test_a_recognizer_runs_in_workers() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("tests.plugins.zebras:Lions", "AttributeError"),
+        ("tests.plugins.zebras:Lions", "Lions"),
         ("", "is no import path"),
-        ("tests.plugins.judges:Obedient", "is no EntityRecognizer"),
+        ("tests.plugins.judges:Obedient", "is no EntityRecognizer of Presidio"),
     ],
 )
 def test_what_is_no_recognizer_is_refused(path: str, message: str) -> None:
-    """The error says what is wrong with the path or the class."""
-    with pytest.raises(RuleError, match=message):
-        load(path)
+    """The error, which the worker hands on, says what is wrong with the path or the class."""
+    with pytest.raises((AttributeError, ValueError, TypeError), match=message):
+        RecognizerJudge(path)
 
 
 def test_a_settings_file_names_the_recognizer(tmp_path: Path) -> None:
-    """Limits come from the file."""
+    """Limits come from the file; without a name there is nothing to load."""
+    with pytest.raises(RuleError, match="needs package.module:ClassName"):
+        load("")
     file = tmp_path / "zebras.yaml"
     file.write_text(f"model: {ZEBRAS}\nloading: 0.01\n")
     with pytest.raises(RuleError, match="the detector 'recognizer' cannot start: no answer within the deadline"):
         load(str(file))
+
+
+def test_findings_are_those_of_presidio() -> None:
+    """The judge gives what an `AnalyzerEngine` gives for the sentence."""
+    judge = RecognizerJudge(ZEBRAS)
+    assert list(judge("No stripes on this zebra.")) == [(19, 24, "ZEBRA", 0.75)]
+    assert list(judge("A zebra.")) == [(2, 7, "ZEBRA", 0.4)]
+    assert list(judge("")) == []
