@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from safeproxy.presidio.compare import local_references
 from safeproxy.presidio.recognizers import find
 
+
+def listed(text: str) -> list[str]:
+    """The entries between bars."""
+    return text.split("|")
+
+
 #: Made up, or published as examples.
-SAMPLES = (
+SAMPLES = listed(
     "4111 1111 1111 1111|4111-1111-1111-1112|5555555555554444|378282246310005|123-45-6789|078-05-1120|900-70-0001|"
     "987654321|12345678|A1234567|021000021|1EG4-TE5-MK73|1234567893|john.doe@example.com|foo@bar.co.uk|"
     "http://www.example.com/a?b=c|https://x.community/path|example.org|www2.test.dev|'x.com'|192.168.1.1|10.0.0.1/24|"
@@ -25,7 +31,7 @@ SAMPLES = (
     "provider ein 12-3456789|ABC123456789|XYZ-12345-A|BB1388568|123-456-789-000|P1234567A|0111-1234567-8|"
     "8001015009087|2005/123456/07|4123456789|CA 123-456|ABC 123 GP|12345678901|ABC-123AA|T1234567890|9876543210987|"
     "123456|A-12345678|00000000|1.2.3.4.5|12:30|is:3|the:1|55 5|(|)|x|ext|#"
-).split("|")
+)
 #: The same for other languages, by language.
 OTHERS = {
     "de": "12345678903|DE123456789|T22000129|L01X00T47|A123456780|65 180547 W 032|12/345/67890|HRB 12345|HRA   999 B|"
@@ -39,8 +45,8 @@ OTHERS = {
     "th": "1101700230708|1101700230709",
     "tr": "10000000146|34 ABC 1234|34ABC12",
 }
-STOP_WORDS = "the is of a my to and it's don't be".split()
-WORDS = "Hello world please pay note order café 日本語 data-base x=1 U.S. e.g. ok".split()
+STOP_WORDS = listed("the|is|of|a|my|to|and|it's|don't|be")
+WORDS = listed("Hello|world|please|pay|note|order|café|日本語|data-base|x=1|U.S.|e.g.|ok")
 SEPARATORS = (
     *[" "] * 14, "\n", "  ", ",", ". ", ": ", "; ", "\t", " - ", "/", "", '"', "\n\n", "=", "(", ")", "'", ",", "\u00a0",
 )  # fmt: skip

@@ -18,7 +18,9 @@ from tests.presidio.samples import context_words, text
 LANGUAGES = ("de", "es", "fi", "it", "ko", "pl", "sv", "th", "tr")
 #: What looks ahead without a bound in Presidio, and here 64 characters: see `test_what_looks_ahead_without_bound`.
 UNBOUNDED = ("InPanRecognizer", "UsHealthInsuranceMemberIdRecognizer")
-QUICK = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+QUICK = settings(
+    max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
+)
 seeds = st.integers(min_value=0, max_value=2**32)
 
 
