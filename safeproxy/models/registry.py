@@ -23,13 +23,26 @@ Loader = Callable[[str], Model]
 
 
 def _names(model: str) -> Model:
+    """Token by token where that can be, else on whole sentences in worker processes."""
     from safeproxy.models import names
+    from safeproxy.models.spacy_pipeline import NotIncrementalError
 
-    return names.load(model)
+    try:
+        return names.load(model)
+    except NotIncrementalError:
+        from safeproxy.plugins import spacy_windowed
+
+        return spacy_windowed.load(model)
+
+
+def _toxicity(model: str) -> Model:
+    from safeproxy.models import toxicity
+
+    return toxicity.load(model or None)
 
 
 #: The detectors that come with safeproxy.
-OWN: dict[str, Loader] = {"ner": _names}
+OWN: dict[str, Loader] = {"ner": _names, "toxicity": _toxicity}
 
 
 def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeproxy.core.rule import Rule
+from safeproxy.errors import RuleError
 from safeproxy.presidio.engine import WordsNlpEngine
 from safeproxy.presidio.model import load_all
 from safeproxy.presidio.recognizers import find, is_local, predefined, presidio
@@ -51,12 +52,20 @@ class Comparison:
             registry=registry, nlp_engine=WordsNlpEngine([language]), supported_languages=[language]
         )
         self._model = load_all(references, base)
-        self._rules = [
-            (number, Rule(id=reference, entity=entity, detector="presidio", model=reference, threshold=threshold))
-            for number, (reference, entity) in enumerate(
-                (reference, entity) for reference in references for entity in self._model.entities(reference)
-            )
+        pairs = [(reference, entity) for reference in references for entity in self._model.entities(reference)]
+        rules = [
+            Rule(id=reference, entity=entity, detector="presidio", model=reference, threshold=threshold)
+            for reference, entity in pairs
         ]
+        self._rules = [(number, rule) for number, rule in enumerate(rules) if self._can_find(rule)]
+        self._entities = {number: rule.entity for number, rule in self._rules}
+
+    def _can_find(self, rule: Rule) -> bool:
+        try:
+            self._model.detector([(0, rule)])
+        except RuleError:  # the threshold is never reached
+            return False
+        return True
 
     def whole(self, text: str) -> list[Found]:
         """What Presidio finds, in order."""
@@ -68,7 +77,7 @@ class Comparison:
         detector = self._model.detector(self._rules)
         spans = [span for piece in pieces for span in detector.feed(piece)]
         spans += detector.finish()
-        return sorted(Found(self._rules[s.rule][1].entity, s.start, s.end, s.score) for s in spans)
+        return sorted(Found(self._entities[s.rule], s.start, s.end, s.score) for s in spans)
 
 
 def cuttings(text: str, chance: random.Random) -> Iterator[str]:

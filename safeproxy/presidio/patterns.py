@@ -84,9 +84,7 @@ def _letters(flags: int) -> str:
 
 
 def _try(source: str, letters: str) -> None:
-    tree = parse(source, letters)
-    if "(?" in source:  # only look-around can still be refused
-        Nfa(tree, Classes())
+    Nfa(parse(source, letters), Classes())
     if _WIDE_REPEAT.search(source):  # it may be too dear
         Machine([Rule(id="a pattern", entity="MATCH", pattern=source, flags=letters)], [0])
 

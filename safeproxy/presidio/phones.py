@@ -52,7 +52,7 @@ class Number(NamedTuple):
 
 
 def _decimals() -> str:
-    """The class of what `re` takes for digits: `regex` may know of more, by a newer version of Unicode."""
+    """The class of what `re` takes for digits: `regex` knows of more, as its Unicode is newer than Python's."""
     decimals = filter(str.isdecimal, map(chr, range(sys.maxunicode + 1)))
     zeros = [char for char in decimals if unicodedata.decimal(char) == 0]
     return f"[{''.join(f'{zero}-{chr(ord(zero) + 9)}' for zero in zeros)}]"

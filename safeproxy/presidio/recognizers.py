@@ -187,9 +187,12 @@ def _from_yaml(reference: str, language: str, base: Path) -> tuple[Any, ...]:
     entries = [entry for entry in document["recognizers"] if isinstance(entry, dict) and entry.get("name") == name]
     if not entries:
         raise RuleError(f"{path}: there is no recognizer {name!r}; expected one under `recognizers:` with this name")
-    made = _made_by_registry(document, entries, path, language)
+    enabled = [entry for entry in entries if entry.get("enabled", True)]
+    if not enabled:
+        raise RuleError(f"{path}: the recognizer {name!r} is disabled; expected `enabled: true`, or no rule for it")
+    made = _made_by_registry(document, enabled, path, language)
     if not made:
-        raise RuleError(f"{path}: the recognizer {name!r} is disabled, or is not for the language {language!r}")
+        raise RuleError(f"{path}: the recognizer {name!r} is not for the language {language!r}")
     return made
 
 
@@ -216,7 +219,7 @@ def _made_by_registry(document: dict[str, Any], entries: list[Any], path: Path, 
     try:
         registry = RecognizerRegistryProvider(registry_configuration=settings).create_recognizer_registry()
     except Exception as error:  # noqa: BLE001 - validators of several kinds
-        raise RuleError(f"{path}: Presidio cannot make the recognizer: {type(error).__name__}: {error}") from None
+        raise RuleError(f"{path}: Presidio cannot make the recognizer: {error.__cause__ or error}") from None
     return tuple(registry.recognizers)
 
 

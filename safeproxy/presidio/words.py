@@ -217,9 +217,9 @@ class Words:
         return [token.keyword for token in tokens if token.end > at and token.keyword]
 
     def _space_words(self, unit: Unit) -> list[str]:
-        """The white space of a unit, where it is a token: it counts as a word."""
+        """The white space of a unit, where it is a token: it counts as a word, whatever it is."""
         space = space_token(self._buffer.slice(unit.run_end, unit.end), after_run=unit.run_end > unit.start)
-        return [space] if space else []
+        return [" "] if space else []
 
     def _with_earlier(self, number: int, words: list[str]) -> tuple[str, ...]:
         """These words and those of the units before ``number``, as many as count."""
