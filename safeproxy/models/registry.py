@@ -41,6 +41,12 @@ def _toxicity(model: str) -> Model:
     return toxicity.load(model or None)
 
 
+def _toxicity(model: str) -> Model:
+    from safeproxy.models import toxicity
+
+    return toxicity.load(model)
+
+
 #: The detectors that come with safeproxy.
 OWN: dict[str, Loader] = {"ner": _names, "toxicity": _toxicity}
 
