@@ -38,12 +38,6 @@ def _names(model: str) -> Model:
 def _toxicity(model: str) -> Model:
     from safeproxy.models import toxicity
 
-    return toxicity.load(model or None)
-
-
-def _toxicity(model: str) -> Model:
-    from safeproxy.models import toxicity
-
     return toxicity.load(model)
 
 
