@@ -127,6 +127,26 @@ def test_a_model_whose_rules_only_observe_only_watches() -> None:
     assert spans(compiled, ChannelKind.CONTENT, "x", watching=True) == [(0, 1, 0)]
 
 
+def test_nobody_is_asked_while_warming_up() -> None:
+    """A detector that waits for somebody else's answer would ask about a text that nobody sent."""
+
+    class Waiting(Echo):
+        waits = True
+
+        def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
+            return Unasked([])
+
+    class Unasked(EchoDetector):
+        def feed(self, text: str) -> list[Span]:
+            raise AssertionError("asked")
+
+    compiled = RuleSet([ECHO, ONE], {("echo", ""): Waiting()})
+    assert compiled.waits
+    compiled.warm_up()
+    with pytest.raises(AssertionError, match="asked"):
+        spans(compiled, ChannelKind.CONTENT, "x")
+
+
 def test_a_rule_whose_model_was_not_loaded_is_refused() -> None:
     """It would find nothing, and nobody would know."""
     with pytest.raises(RuleError, match="no model was loaded for the detector 'echo'"):
