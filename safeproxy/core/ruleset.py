@@ -38,6 +38,9 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule], models: Mapping[ModelKey, Model] | None = None) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self._models = models or {}
+        for rule in self.rules:
+            if rule.after is not None and rule.action is Action.OBSERVE:
+                raise RuleError(f"rule {rule.id!r}: `after` needs an action that does more than observe")
         self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
         self._machines: dict[tuple[int, ...], Machine] = {}
         self._backtracks: dict[int, BacktrackPattern] = {}

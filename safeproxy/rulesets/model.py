@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from safeproxy.core import syntax
-from safeproxy.core.rule import DEFAULT_MAX_LENGTH, Context, Engine, Filters, Overflow, Rule, View
+from safeproxy.core.rule import DEFAULT_MAX_LENGTH, After, Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.core.validators import VALIDATORS
 from safeproxy.errors import RuleError
 from safeproxy.events import Action, ChannelKind, Severity
@@ -102,6 +102,7 @@ ValidatorName = Annotated[
     Field(json_schema_extra={"enum": sorted(VALIDATORS)}),
     AfterValidator(_check_validator),
 ]
+EntityName = Annotated[str, Strict(), Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)]
 Position = Annotated[int, Strict(), Field(ge=0)]
 
 
@@ -118,6 +119,15 @@ class ContextModel(_Model):
     """How many words before the span are looked at (at most 128 characters back)."""
     bonus: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = 0.35
     """Added to the score where one of the words is found."""
+
+
+class AfterModel(_Model):
+    """Findings of other rules that must come shortly before a span for it to count."""
+
+    entities: Annotated[tuple[EntityName, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+    """One of these must have been found, by a rule that does more than observe."""
+    within: Annotated[int, Strict(), Field(ge=0, le=1000)] = 80
+    """Most characters between the end of that finding and the start of the span."""
 
 
 class FiltersModel(_Model):
@@ -208,7 +218,7 @@ class RuleModel(_Model):
     """Name of the rule, unique over the whole set: small letters, digits and _ . -"""
     title: Line
     """What the rule finds, in a few words."""
-    entity: Annotated[str, Strict(), Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)]
+    entity: EntityName
     """Name of what is found, in capitals, such as EMAIL_ADDRESS; the default placeholder shows it."""
     category: Literal["personal", "secret", "toxicity", "injection", "other"]
     """The group the rule belongs to."""
@@ -252,6 +262,8 @@ class RuleModel(_Model):
     """Checks that the found text must pass, such as a checksum: one name or a list."""
     context: ContextModel | None = None
     """Words before a span that raise its score."""
+    after: AfterModel | None = None
+    """What must have been found shortly before: a street counts where somebody's name was."""
     score: Score = 1.0
     """How likely a match is a true finding, before context."""
     threshold: Score = 0.5
@@ -282,6 +294,8 @@ class RuleModel(_Model):
             refuse(f"the rule looks for nothing; expected one of {', '.join(_SOURCES)}")
         if len(given) > 1:
             refuse(f"{' and '.join(given)} are given together; expected one of them", given[1])
+        if self.after is not None and self.action is Action.OBSERVE:
+            refuse("after needs an action that does more than observe; expected another action", "action")
         if self.detector == _PRESIDIO:
             refuse("Presidio's recognizers are named by the key presidio; expected that instead", "detector")
         if self.detector or self.presidio:
@@ -360,6 +374,7 @@ class RuleModel(_Model):
             engine=self.engine,
             validators=self.validators,
             context=Context(self.context.words, self.context.window, self.context.bonus) if self.context else None,
+            after=After(self.after.entities, self.after.within) if self.after else None,
             score=float(self.score),
             threshold=self._threshold(),
             placeholder=self.placeholder,
