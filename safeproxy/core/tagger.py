@@ -279,7 +279,7 @@ def _places(counts: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where each text has two kept rows and then so many new ones: each window's rows, and each text's last two."""
     starts = np.cumsum([0, *(count + 2 for count in counts[:-1])])
     first = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
-    ends = starts + counts
+    ends = starts + np.array(counts)
     return first[:, None] + np.arange(3), ends[:, None] + np.arange(2)
 
 

@@ -179,7 +179,9 @@ def _rules(document: Document, errors: list[str]) -> Iterator[LoadedRule]:
         except RuleError as error:
             errors.append(str(error))
         else:
-            yield LoadedRule(model.rule(words), document.place(location), model.tests, model.enabled)
+            yield LoadedRule(
+                model.rule(words, document.path.parent), document.place(location), model.tests, model.enabled
+            )
 
 
 def _listed_words(model: RuleModel, document: Document, location: Location) -> tuple[str, ...]:

@@ -25,11 +25,13 @@ MAX_WORD_LENGTH = 256
 _FLAG_LETTERS = "imsxa"
 #: Flags that mean nothing for a list of words.
 _PATTERN_FLAGS = frozenset("msx")
-_SOURCES = ("pattern", "words", "words_file", "detector")
+_SOURCES = ("pattern", "words", "words_file", "detector", "presidio")
 #: What says how a pattern or a list of words is read, and means nothing to a model.
 _PATTERN_KEYS = ("flags", "engine", "validators", "context", "view", "overflow")
 #: What only a model understands.
 _MODEL_KEYS = ("model", "labels", "strict", "filters")
+#: The detector behind rules with `presidio`.
+_PRESIDIO = "presidio"
 
 
 def refuse(message: str, *at: str | int) -> NoReturn:
@@ -83,6 +85,9 @@ def _one_or_many(schema: dict[str, Any]) -> None:
     many = {key: schema.pop(key) for key in list(schema) if key not in ("description", "default", "title")}
     schema["anyOf"] = [many["items"], many]
 
+
+#: What paths in a rule are relative to if its file is not known.
+_HERE = PurePath()
 
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Line = Annotated[str, Strict(), Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")]
@@ -219,6 +224,8 @@ class RuleModel(_Model):
     """A file of words, one a line, relative to the rule file; '#' begins a comment."""
     detector: Annotated[str, Strict(), Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=100)] = ""
     """A model that finds: ner (names and places), toxicity, or a plug-in."""
+    presidio: Annotated[str, Strict(), Field(min_length=1, max_length=1000)] = ""
+    """A recognizer of Presidio: its class, an entity, package.module:Class, or file.yaml#name."""
     model: Annotated[str, Strict(), Field(min_length=1, max_length=1000)] = ""
     """Which model of that kind; safeproxy's own if not given."""
     labels: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)] = ()
@@ -272,11 +279,15 @@ class RuleModel(_Model):
     def _parts_fit(self) -> Self:
         given = [source for source in _SOURCES if source in self.model_fields_set]
         if not given:
-            refuse("the rule looks for nothing; expected one of pattern, words, words_file, detector")
+            refuse(f"the rule looks for nothing; expected one of {', '.join(_SOURCES)}")
         if len(given) > 1:
             refuse(f"{' and '.join(given)} are given together; expected one of them", given[1])
-        if self.detector:
+        if self.detector == _PRESIDIO:
+            refuse("Presidio's recognizers are named by the key presidio; expected that instead", "detector")
+        if self.detector or self.presidio:
             self._refuse_keys(_PATTERN_KEYS, "a pattern or words")
+            if self.presidio:
+                self._refuse_keys(("model", "strict"), "a detector")
             return self
         self._refuse_keys(_MODEL_KEYS, "a detector")
         if self.pattern:
@@ -324,8 +335,13 @@ class RuleModel(_Model):
         if useless:
             refuse(f"the flag {min(useless)!r} means nothing for words; expected i or a", "flags")
 
-    def rule(self, listed: tuple[str, ...] = ()) -> Rule:
-        """The rule for the core; ``listed`` are the entries of its words_file."""
+    def _reference(self, folder: PurePath) -> str:
+        """Presidio's recognizer; a file is relative to the folder of the rule file."""
+        file, hash_sign, name = self.presidio.partition("#")
+        return f"{folder / file}#{name}" if hash_sign else file
+
+    def rule(self, listed: tuple[str, ...] = (), folder: PurePath = _HERE) -> Rule:
+        """The rule for the core; ``listed`` are the entries of its words_file, ``folder`` is that of the rule file."""
         return Rule(
             id=self.id,
             title=self.title,
@@ -335,8 +351,8 @@ class RuleModel(_Model):
             action=self.action,
             pattern=self.pattern or None,
             words=tuple(dict.fromkeys(self.words or listed)),
-            detector=self.detector,
-            model=self.model,
+            detector=_PRESIDIO if self.presidio else self.detector,
+            model=self._reference(folder) if self.presidio else self.model,
             labels=self.labels,
             strict=self.strict,
             filters=Filters(self.filters.min_length, self.filters.full_name, self.filters.allow),
