@@ -110,7 +110,7 @@ class Windows:
             self._gap = found.start()
             self._looked = found.end()
         if not certain:
-            self._looked = self._looked if found else len(view)
+            self._looked = len(view)
             return None
         if len(view) <= self._longest:
             return self._begin + len(view)
