@@ -8,11 +8,12 @@ from safeproxy.plugins.digests import digest_of
 
 
 def test_names_and_contents_count(tmp_path: Path) -> None:
-    """Another content, another name, another file: another digest; what Python leaves there does not count."""
+    """Another content, another name, another file: another digest; what Python leaves there and what tells of it do not count."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "weights").write_bytes(b"1")
     seen = {digest_of(tmp_path)}
     (tmp_path / "a" / "module.pyc").write_bytes(b"x")
+    (tmp_path / "CARD.md").write_bytes(b"x")
     assert digest_of(tmp_path) in seen
     (tmp_path / "a" / "weights").write_bytes(b"2")
     seen.add(digest_of(tmp_path))
