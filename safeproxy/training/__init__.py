@@ -1,1 +1,1 @@
-"""Training of the shipped models, from a data folder."""
+"""Scripts which train the models that are shipped; nothing at run time imports this package."""
