@@ -8,7 +8,7 @@ from safeproxy.plugins.digests import digest_of
 
 
 def test_names_and_contents_count(tmp_path: Path) -> None:
-    """Another content, another name, another file: another digest; what Python leaves there and what tells of it do not count."""
+    """Another content, name or file: another digest; what Python leaves there and what tells of it do not count."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "weights").write_bytes(b"1")
     seen = {digest_of(tmp_path)}
