@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from safeproxy import __version__
 from safeproxy.cli import main
+from safeproxy.cli.eval_command import _counted
 from safeproxy.rulesets import load
 
 RULES = r"""
@@ -61,7 +65,7 @@ def fault(result: Result) -> str:
 def test_help_names_every_command() -> None:
     """The help of the whole lists what the issue of the command line promised."""
     text = run("--help").output
-    for command in ("serve", "demo", "scan", "rules", "bench"):
+    for command in ("serve", "demo", "scan", "rules", "eval", "bench"):
         assert command in text
 
 
@@ -72,6 +76,7 @@ def test_help_names_every_command() -> None:
         (("demo",), ("--keep",)),
         (("scan",), ("--json", "--rules", "--fail-on-finding")),
         (("rules",), ("check", "test", "list", "explain")),
+        (("eval",), ("--rules", "--map", "--entity", "--stream", "--seed", "--limit", "--json", "--curves")),
         (("bench",), ("--quick", "--json", "--no-leaks", "--streams", "--only")),
     ],
 )
@@ -89,7 +94,7 @@ def test_version() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     """Showing help must not wait for the server, the rules or the YAML reader to be imported."""
-    code = "import sys, safeproxy.cli; print(*{'aiohttp', 'yaml', 'pydantic', 'regex'} & set(sys.modules))"
+    code = "import sys, safeproxy.cli; print(*{'aiohttp', 'yaml', 'pydantic', 'regex', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -281,6 +286,138 @@ def test_serve_takes_every_option(rules: Path, tmp_path: Path, monkeypatch: pyte
     assert settings.audit == tmp_path
 
 
+LABELLED = """\
+{"text": "Ask B-1234 of zanzibar, or B-999.", "spans": [[4, 10, "BADGE"], [27, 32, "BADGE"]]}
+{"text": "zanzibar", "spans": [[0, 8, "PLACE"]], "labels": {"stop_word": 1}}
+{"text": "nothing", "spans": [], "labels": {"stop_word": 0}}
+"""
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """A file of labelled texts."""
+    file = tmp_path / "labelled.jsonl"
+    file.write_text(LABELLED)
+    return file
+
+
+def test_eval_measures_the_rules(rules: Path, labelled: Path) -> None:
+    """Entities, categories, and what no label answers to."""
+    result = run("eval", labelled, "--rules", rules)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("3 texts, 8 words\n\n| strict")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()]
+    (strict, overlap) = [row for row in cells if row and row[0] == "BADGE"]
+    assert strict[1:4] == ["2", "1", "1"]
+    assert overlap[1:3] == ["1 of 2", "1 of 1"]
+    assert ["stop_word", "rules", "2", "1"] in [row[:4] for row in cells]
+    assert ["STOP_WORD", "2"] in [row[:2] for row in cells]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_eval_reads_standard_input(rules: Path, labelled: Path, pack: Callable[[bytes], bytes]) -> None:
+    """As it reads the file, packed or not."""
+    result = run("eval", "-", "--rules", rules, stdin=pack(LABELLED.encode()))
+    assert result.stdout == run("eval", labelled, "--rules", rules).stdout != ""
+
+
+def test_eval_in_pieces_gives_the_same(rules: Path, labelled: Path) -> None:
+    """The same report, whatever the seed of the cuttings; the seed changes the intervals alone."""
+    for seed in ("0", "7"):
+        whole, cut = (run("eval", labelled, "--rules", rules, "--seed", seed, *more) for more in ([], ["--stream"]))
+        assert cut.exit_code == 0, cut.output
+        assert cut.stdout == whole.stdout
+
+
+def test_eval_fails_where_pieces_make_a_difference(
+    rules: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are still told, and how many texts differ, by line and not by text."""
+    from safeproxy.evaluation import observing
+
+    monkeypatch.setattr(observing, "pieces", lambda text, seed, line: [text[:7]])
+    result = run("eval", labelled, "--rules", rules, "--stream", "--json", "-")
+    assert result.exit_code == 1
+    assert result.stderr == "2 of 3 texts give another result in pieces: lines 1, 2\n"
+    assert json.loads(result.stdout)["differing"] == 2
+
+
+def test_eval_writes_json_and_curves(rules: Path, labelled: Path, tmp_path: Path) -> None:
+    """Beside the report; on standard output the JSON takes its place."""
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    result = run("eval", labelled, "--rules", rules, "--json", figures, "--curves", page)
+    assert result.stdout.startswith("3 texts")
+    told = json.loads(figures.read_text(encoding="utf-8"))
+    assert told == json.loads(run("eval", labelled, "--rules", rules, "--json", "-").stdout)
+    assert (told["digest"], told["seed"], told["differing"]) == (load([rules]).digest, 0, None)
+    assert "<title>safeproxy eval: labelled.jsonl</title>" in page.read_text(encoding="utf-8")
+
+
+def test_eval_maps_limits_and_selects(rules: Path, labelled: Path) -> None:
+    """The options reach the measuring."""
+    options = ["--rules", rules, "--map", "PLACE,BADGE=BADGE,STOP_WORD", "--limit", "2", "--json", "-"]
+    told = json.loads(run("eval", labelled, *options).stdout)
+    assert told["texts"] == 2
+    assert [(one["name"], one["gold"], one["found"]) for one in told["entities"]] == [("BADGE+PLACE", 3, 3)]
+    told = json.loads(run("eval", labelled, "--rules", rules, "--entity", "STOP_WORD", "--json", "-").stdout)
+    assert [(one["name"], one["gold"], one["found"]) for one in told["entities"]] == [("STOP_WORD", 0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--map", "BADGE"], "--map 'BADGE': expected LABEL"),
+        (["--entity", "BADGES"], "did you mean BADGE"),
+        (["--json", "missing/file.json"], "missing/file.json: there is no folder missing"),
+        (["--curves", "missing/page.html"], "missing/page.html: there is no folder missing"),
+        (["--rules", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_eval_refuses_what_it_cannot_use(rules: Path, labelled: Path, options: list[str], message: str) -> None:
+    """Each option's own message."""
+    assert message in fault(run("eval", labelled, "--rules", rules, *options))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "there is no text to measure"),
+        (LABELLED + '{"text": "secret", "spans": [[0, 9, "A"]]}', ":4: spans[0]: expected [start, end, LABEL]"),
+        ("secret", ":1: expected one JSON object a line"),
+    ],
+)
+def test_eval_names_the_bad_line(rules: Path, labelled: Path, text: str, message: str) -> None:
+    """And never shows its text."""
+    labelled.write_text(text)
+    told = fault(run("eval", labelled, "--rules", rules))
+    assert message in told
+    assert "secret" not in told
+
+
+def test_eval_tells_the_figures_before_a_file_cannot_be_written(rules: Path, labelled: Path, tmp_path: Path) -> None:
+    """A folder stands where the file should be; the run was not in vain."""
+    result = run("eval", labelled, "--rules", rules, "--json", tmp_path)
+    assert result.exit_code == 2
+    assert result.stdout.startswith("3 texts")
+    assert f"{tmp_path}: Is a directory" in result.stderr
+
+
+def test_eval_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every 200 texts, and the line is cleared at the end; elsewhere nothing is said."""
+    terminal, file = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    for stream in (terminal, file):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(_counted(range(1001))) == list(range(1001))
+    assert terminal.getvalue() == "\r200 texts\r400 texts\r600 texts\r800 texts\r1,000 texts\r\033[K"
+    assert file.getvalue() == ""
+
+
+def test_eval_names_a_missing_file(rules: Path) -> None:
+    """As `scan` does."""
+    assert "missing.jsonl: No such file" in fault(run("eval", "missing.jsonl", "--rules", rules))
+
+
 @pytest.mark.parametrize("streams", ["", "a", "0", "1,,2", "501"])
 def test_bench_refuses_senseless_stream_counts(streams: str) -> None:
     """The option's value is repeated with what was expected."""
@@ -289,4 +426,4 @@ def test_bench_refuses_senseless_stream_counts(streams: str) -> None:
 
 def test_bench_refuses_an_unknown_section() -> None:
     """The known sections are named."""
-    assert "expected one of filter, streams" in fault(run("bench", "--only", "filters"))
+    assert "expected one of filter, models, streams" in fault(run("bench", "--only", "filters"))

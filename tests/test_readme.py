@@ -197,9 +197,11 @@ def test_console_examples_print_what_they_say(tmp_path: Path, monkeypatch: pytes
     """The example rule is loaded, tested and used as the README shows."""
     (rule,) = [body for body in blocks("yaml") if "id: acme.project" in body]
     (tmp_path / "acme.yaml").write_text(rule, encoding="utf-8")
+    (labelled,) = blocks("jsonl")
+    (tmp_path / "labelled.jsonl").write_text(labelled, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     steps = [step for body in blocks("console") for step in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]]
-    assert len(steps) == 2
+    assert len(steps) == 3
     for step in steps:
         line, _, expected = step.partition("\n")
         given, _, command = line.rpartition(" | ")

@@ -81,5 +81,9 @@ async def _turns(rules: RuleSet, pieces: Sequence[str], count: int, turns: int) 
     for turn in range(turns):
         said = [pieces[(begin + turn) % len(pieces)] for begin in begins]
         pairs = zip(streams, said, strict=True)
-        await asyncio.gather(*(suspend.run(stream.feed, piece) for stream, piece in pairs))
+        if rules.waits:
+            await asyncio.gather(*(suspend.run(stream.feed, piece) for stream, piece in pairs))
+        else:  # as the relay does it
+            for stream, piece in pairs:
+                stream.feed(piece)
     return time.process_time() - start

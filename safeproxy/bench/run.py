@@ -156,7 +156,7 @@ async def _process_figures(opening: AbstractAsyncContextManager[Target]) -> dict
     begun = time.perf_counter()
     async with opening as target:
         seconds = time.perf_counter() - begun
-        return {"start": seconds, **await streams.measure_memory(target, streams=10, chunks=500, open_streams=50)}
+        return {"start": seconds, **await streams.memory_under_load(target, streams=50, chunks=100)}
 
 
 def _share(plan: Plan) -> int:

@@ -154,6 +154,15 @@ async def measure_memory(target: Target, *, streams: int, chunks: int, open_stre
     }
 
 
+async def memory_under_load(target: Target, *, streams: int, chunks: int) -> dict[str, Any]:
+    """Bytes held before any stream, and at the peak of some short ones."""
+    child = target.child
+    assert child is not None
+    idle = (await child.ask("usage"))["memory"]
+    await load.many(target.base, Wish(chunks, 0.02, note=False), streams, read=False)
+    return {"idle": idle, "peak": (await child.ask("usage"))["peak"]}
+
+
 async def measure_closing(upstream: Child, targets: Mapping[str, Target], *, times: int) -> dict[str, Any]:
     """Seconds until the upstream sees its stream closed: after the client left, and after a halt.
 

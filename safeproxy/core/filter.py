@@ -86,10 +86,12 @@ class StreamFilter:
         "_edits",
         "_findings",
         "_hash_key",
+        "_last_ends",
         "_observed",
         "_pending",
         "_rules",
         "_sole",
+        "_unmet",
         "_unwatched",
         "_watching",
         "channel",
@@ -119,6 +121,8 @@ class StreamFilter:
         self._base = 0  # position of the buffer's first code point
         self._pending: list[Span] = []
         self._observed: list[Span] = []  # of rules that only observe, found by detectors that also serve others
+        self._last_ends: dict[str, int] = {}  # by entity, where the last finding of it ends that does something
+        self._unmet: set[int] = set()  # rules whose open span does not count
         self._cluster: _Cluster | None = None
         self._findings = [] if findings is None else findings
         self._edits: list[tuple[int, int]] = []
@@ -207,18 +211,52 @@ class StreamFilter:
         out = []
         while not self.halted:
             if self._cluster is None:
-                if not self._pending or self._pending[0].start >= ordered:
+                span = self._next(ordered)
+                if span is None:
                     out.append(self._release(frontier))
                     break
-                out.append(self._release(self._pending[0].start))
+                out.append(self._release(span.start))
                 self._cluster = _Cluster(self._base, self._base, [])
-                self._cluster.absorb(self._pending.pop(0))
+                self._take_into(self._cluster)
             out.append(self._grow(self._cluster, ordered))
             if self.halted or not self._close(self._cluster, frontier, out):
                 break
         if self._observed:
             self._report_observed(self._base)
         return "".join(out)
+
+    def _next(self, ordered: int) -> Span | None:
+        """The first finding that counts and starts before ``ordered``; those before it that do not are dropped."""
+        pending = self._pending
+        while pending and pending[0].start < ordered:
+            if self._counts(pending[0]):
+                return pending[0]
+            pending.pop(0)
+        return None
+
+    def _counts(self, span: Span) -> bool:
+        """Whether what the span must come after has come: all findings that start before it are known."""
+        after = self._rules[span.rule].after
+        if after is None:
+            return True
+        if span.extent is Extent.CLOSING:
+            if span.rule not in self._unmet:
+                return True
+            self._unmet.discard(span.rule)
+            return False
+        ends = (self._last_ends[entity] for entity in after.entities if entity in self._last_ends)
+        met = any(span.start - end <= after.within for end in ends)
+        if not met and span.extent is Extent.OPEN:
+            self._unmet.add(span.rule)
+        return met
+
+    def _take_into(self, cluster: _Cluster) -> Span:
+        """Move the first pending finding into the cluster."""
+        span = self._pending.pop(0)
+        cluster.absorb(span)
+        entity = self._rules[span.rule].entity
+        self._last_ends[entity] = max(span.end, self._last_ends.get(entity, 0))
+        return span
 
     def _report_observed(self, upto: int) -> None:
         """Tell of what was only observed before ``upto``: further on, a halt may still hide it."""
@@ -228,10 +266,8 @@ class StreamFilter:
     def _grow(self, cluster: _Cluster, ordered: int) -> str:
         """Take in the pending findings that overlap; give the stand-in if it has to leave early."""
         out = self._decide(cluster) if cluster.applied is None and cluster.must_be_decided() else ""
-        pending = self._pending
-        while pending and pending[0].start < ordered and cluster.overlaps(pending[0]) and not self.halted:
-            span = pending.pop(0)
-            cluster.absorb(span)
+        while not self.halted and (span := self._next(ordered)) is not None and cluster.overlaps(span):
+            span = self._take_into(cluster)
             if cluster.applied is None:
                 if cluster.must_be_decided():
                     out += self._decide(cluster)

@@ -6,13 +6,13 @@ be asked run by run, so a run is handed on as soon as it has ended, and what it 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import regex
 
 from safeproxy.core.detector import Extent, Span
 from safeproxy.core.rule import Filters, Rule
@@ -21,8 +21,8 @@ from safeproxy.core.tagger import BEGIN, LAST, OUT, UNIT, Array, Decision, Job, 
 #: Longest run handed on as one, in code points: a longer one is cut there, so that what is held has a bound.
 MAX_RUN = 256
 
-_RUN = regex.compile(r"\s+|\S+")
-_ALL_RUNS = regex.compile(r"\S+")
+_RUN = re.compile(r"\s+|\S+")
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Taker:
         return (
             probability >= self.threshold
             and len(text) >= filters.min_length
-            and not (filters.full_name and len(_ALL_RUNS.findall(text)) < 2)
+            and not (filters.full_name and len(_WORD.findall(text)) < 2)
             and not (self.allowed and _plain(text) in self.allowed)
         )
 
@@ -152,13 +152,15 @@ class NameDetector:
             end = found.end()
             if end == len(text) and end - begin < MAX_RUN and not ended:
                 break
-            pieces.append(self._tokens(text[begin:end]))
+            tokens = self._tokens(text[begin:end])
+            if tokens is not None:
+                pieces.append(tokens)
             begin = end
         self._scanned = begin + self._offset
         return pieces
 
-    def _tokens(self, run: str) -> Tokens:
-        """What the run becomes; a plain space after a word belongs to that word."""
+    def _tokens(self, run: str) -> Tokens | None:
+        """What the run becomes; a plain space after a word belongs to that word and is nothing by itself."""
         start = self._scanned
         self._scanned += len(run)
         word = not run[0].isspace()
@@ -166,6 +168,8 @@ class NameDetector:
             start += 1
             run = run[1:]
         self._after_word = word
+        if not run:
+            return None
         tokens = self._lexicon.tokens(run)
         begin = start
         for end in tokens.ends:

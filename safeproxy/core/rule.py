@@ -58,6 +58,16 @@ class Filters:
     """Texts that never count, compared casefolded, white space as one space."""
 
 
+@dataclass(frozen=True, slots=True)
+class After:
+    """Findings of other rules that must come shortly before a span for it to count."""
+
+    entities: tuple[str, ...]
+    """One of these, found by a rule that does more than observe."""
+    within: int = 80
+    """Most code points between the end of that finding and the start of the span."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One thing to look for and what to do about it.
@@ -89,6 +99,7 @@ class Rule:
     engine: Engine = Engine.AUTOMATON
     validators: tuple[str, ...] = ()
     context: Context | None = None
+    after: After | None = None
     score: float = 1.0
     threshold: float = 0.5
     placeholder: str = ""

@@ -38,9 +38,13 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule], models: Mapping[ModelKey, Model] | None = None) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self._models = models or {}
+        for rule in self.rules:
+            if rule.after is not None and rule.action is Action.OBSERVE:
+                raise RuleError(f"rule {rule.id!r}: `after` needs an action that does more than observe")
         self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
         self._machines: dict[tuple[int, ...], Machine] = {}
         self._backtracks: dict[int, BacktrackPattern] = {}
+        self._waiting: set[Callable[[], Detector]] = set()  # makers of detectors that may wait
         self._acting = {kind: self._makers(kind, watching=False) for kind in ChannelKind}
         self._watching = {kind: self._makers(kind, watching=True) for kind in ChannelKind}
 
@@ -85,12 +89,17 @@ class RuleSet:
         return tuple(make() for make in self._watching[kind])
 
     def warm_up(self, texts: Iterable[str] = ()) -> None:
-        """Meet ordinary text, and ``texts``, before the first stream does: a step costs most the first time."""
+        """Meet ordinary text, and ``texts``, before the first stream does: a step costs most the first time.
+
+        Nobody outside of the process is asked.
+        """
         for text in (_ORDINARY, *texts):
             for kind in ChannelKind:
-                for detector in (*self.acting_detectors(kind), *self.watching_detectors(kind)):
-                    detector.feed(text)
-                    detector.finish()
+                for make in (*self._acting[kind], *self._watching[kind]):
+                    if make not in self._waiting:
+                        detector = make()
+                        detector.feed(text)
+                        detector.finish()
 
     def _makers(self, kind: ChannelKind, *, watching: bool) -> tuple[Callable[[], Detector], ...]:
         """Makers of the detectors for this kind of channel, of the rules that only observe or of the others."""
@@ -118,8 +127,10 @@ class RuleSet:
         makers = []
         for model, rules in by_model.items():
             if all(rule.action is Action.OBSERVE for _, rule in rules) == watching:
-                makers.append(partial(model.detector, rules))
                 model.detector(rules)  # a rule that its model cannot serve is refused now, not in mid-stream
+                makers.append(partial(model.detector, rules))
+                if model.waits:
+                    self._waiting.add(makers[-1])
         return tuple(makers)
 
     def _backtrack(self, number: int) -> BacktrackPattern:

@@ -165,16 +165,15 @@ class Tagger:
         if len(states) == 1:
             return self._alone(states[0], rows[0], counts[0])
         entering = np.concatenate(rows)
-        borders = np.cumsum(counts)
+        windows_at, ends_at = _places(counts)
         for number, layer in enumerate(self._layers):
-            seen = []
-            start = 0
-            for state, end in zip(states, borders, strict=True):
-                joined = np.concatenate((state.rows[number], entering[start:end]))
-                state.rows[number] = joined[-2:]
-                seen.append(joined)
-                start = end
-            windows = np.concatenate([_windows(joined) for joined in seen])
+            kept = [state.rows[number] for state in states]
+            joined = np.concatenate(
+                [part for pair in zip(kept, _split(entering, counts), strict=True) for part in pair]
+            )
+            for state, last in zip(states, joined[ends_at], strict=True):
+                state.rows[number] = last.copy()  # a view would keep the rows of all streams
+            windows = joined[windows_at].reshape(len(windows_at), 3 * self.width)
             entering = self._layer(layer, windows)
             entering += windows[:, self.width : 2 * self.width]
         return entering
@@ -264,6 +263,24 @@ class Tagger:
             state.before = features[2 * size :].copy()
         else:
             state.first = state.before = None
+
+
+def _split(rows: Array, counts: Sequence[int]) -> list[Array]:
+    """The rows of each text."""
+    parts = []
+    start = 0
+    for count in counts:
+        parts.append(rows[start : start + count])
+        start += count
+    return parts
+
+
+def _places(counts: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each text has two kept rows and then so many new ones: each window's rows, and each text's last two."""
+    starts = np.cumsum([0, *(count + 2 for count in counts[:-1])])
+    first = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
+    ends = starts + np.array(counts)
+    return first[:, None] + np.arange(3), ends[:, None] + np.arange(2)
 
 
 def _windows(rows: Array) -> Array:

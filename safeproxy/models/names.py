@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.tagger import Job
 from safeproxy.errors import RuleError
 from safeproxy.models.spacy_pipeline import SpacyLexicon, tagger
+from safeproxy.plugins.digests import digest_of
 from safeproxy.suspend import Gathering
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The model that comes with safeproxy, and the name a rule may give it.
 OWN = "safeproxy"
-OWN_FOLDER = Path(__file__).resolve().parent / "data" / "names" / "model"
+OWN_FOLDER = Path(__file__).resolve().parent / "data" / "names"
 
 _MISSING = "the detector 'ner' needs spaCy, which is not installed; pip install 'safeproxy[names]'"
 
@@ -113,18 +113,3 @@ def _ner_alone(nlp: Language) -> None:
 def _has_tok2vec(nlp: Language) -> bool:
     model = nlp.get_pipe("ner").model
     return bool(model.has_ref("tok2vec") and model.get_ref("tok2vec").layers)
-
-
-def digest_of(folder: Path) -> str:
-    """SHA-256 over the folder's files, names and contents, in the order of their names; hex."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and _counts(path)):
-        data = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def _counts(path: Path) -> bool:
-    """Whether the file is part of the model, not something that Python left there."""
-    return path.suffix != ".pyc"

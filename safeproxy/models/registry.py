@@ -14,6 +14,8 @@ from safeproxy.errors import RuleError, SafeproxyError
 #: The entry point group in which a package registers detectors: a name, and a callable from a model's name to a model.
 GROUP = "safeproxy.detectors"
 
+#: The detector of rules that name one of Presidio's recognizers, as their model.
+PRESIDIO = "presidio"
 #: Between a model's name and the digest that it must have.
 PIN = "@sha256:"
 
@@ -21,9 +23,16 @@ Loader = Callable[[str], Model]
 
 
 def _names(model: str) -> Model:
+    """Token by token where that can be, else on whole sentences in worker processes."""
     from safeproxy.models import names
+    from safeproxy.models.spacy_pipeline import NotIncrementalError
 
-    return names.load(model)
+    try:
+        return names.load(model)
+    except NotIncrementalError:
+        from safeproxy.plugins import spacy_windowed
+
+        return spacy_windowed.load(model)
 
 
 def _toxicity(model: str) -> Model:
@@ -38,7 +47,8 @@ OWN: dict[str, Loader] = {"ner": _names, "toxicity": _toxicity}
 
 def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:
     """The models that the rules need, each loaded once in the process. Raises RuleError, naming the rule."""
-    models: dict[ModelKey, Model] = {}
+    rules = tuple(rules)
+    models = _presidio(rule.model for rule in rules if rule.detector == PRESIDIO)
     for rule in rules:
         key = (rule.detector, rule.model)
         if rule.detector and key not in models:
@@ -47,6 +57,19 @@ def models_of(rules: Iterable[Rule]) -> dict[ModelKey, Model]:
             except RuleError as error:
                 raise RuleError(f"rule {rule.id!r}: {error}") from None
     return models
+
+
+def _presidio(references: Iterable[str]) -> dict[ModelKey, Model]:
+    """One model for all of Presidio's recognizers: a text is read once for them."""
+    names = tuple(sorted(set(references)))
+    return dict.fromkeys(((PRESIDIO, name) for name in names), _recognizers(names)) if names else {}
+
+
+@cache
+def _recognizers(names: tuple[str, ...]) -> Model:
+    from safeproxy import presidio
+
+    return presidio.load_all(names)
 
 
 def detectors() -> tuple[str, ...]:

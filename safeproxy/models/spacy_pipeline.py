@@ -134,8 +134,6 @@ class SpacyLexicon:
         return tokens
 
     def _ask(self, run: str) -> Tokens:
-        if not run:
-            return Tokens((), np.zeros((0, self._embed.get_dim("nO")), np.float32), ())
         # What the vocabulary learns of a run must not stay: it would grow with every new word for ever.
         with self._nlp.memory_zone():
             doc = self._nlp.make_doc(run)

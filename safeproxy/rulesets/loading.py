@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import RuleError
+from safeproxy.events import Action
 from safeproxy.models.registry import models_of
 from safeproxy.rulesets.faults import describe
 from safeproxy.rulesets.model import MAX_WORDS, RuleModel, SamplesModel, check_word
@@ -107,6 +108,7 @@ def load_with_sources(paths: Sequence[Path], *, samples_required: bool = False) 
             for source in sources
             if (lacking := source.lacks_samples)
         ]
+    _refuse_waiting_in_vain(sources, errors)
     _raise_any(errors)
     if not sources:
         raise RuleError("no rule files were given; expected files or folders with rules")
@@ -179,7 +181,9 @@ def _rules(document: Document, errors: list[str]) -> Iterator[LoadedRule]:
         except RuleError as error:
             errors.append(str(error))
         else:
-            yield LoadedRule(model.rule(words), document.place(location), model.tests, model.enabled)
+            yield LoadedRule(
+                model.rule(words, document.path.parent), document.place(location), model.tests, model.enabled
+            )
 
 
 def _listed_words(model: RuleModel, document: Document, location: Location) -> tuple[str, ...]:
@@ -232,6 +236,19 @@ def _refuse_duplicates(sources: Iterable[LoadedRule], errors: list[str]) -> None
             errors.append(
                 f"{source.place}: the id {source.rule.id!r} is taken by the rule at {earlier}; "
                 "expected an id of its own"
+            )
+
+
+def _refuse_waiting_in_vain(sources: Iterable[LoadedRule], errors: list[str]) -> None:
+    """A rule with `after` needs rules in force that find what it comes after, and do something about it."""
+    in_force = [source.rule for source in sources if source.enabled]
+    found = {rule.entity for rule in in_force if rule.action is not Action.OBSERVE}
+    for source in sources:
+        after = source.rule.after
+        if source.enabled and after is not None and not found.intersection(after.entities):
+            errors.append(
+                f"{source.place}: the rule comes after {' or '.join(after.entities)}, which no rule in force finds and "
+                "acts on; expected one that does"
             )
 
 

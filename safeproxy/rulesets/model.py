@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from safeproxy.core import syntax
-from safeproxy.core.rule import DEFAULT_MAX_LENGTH, Context, Engine, Filters, Overflow, Rule, View
+from safeproxy.core.rule import DEFAULT_MAX_LENGTH, After, Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.core.validators import VALIDATORS
 from safeproxy.errors import RuleError
 from safeproxy.events import Action, ChannelKind, Severity
@@ -25,11 +25,13 @@ MAX_WORD_LENGTH = 256
 _FLAG_LETTERS = "imsxa"
 #: Flags that mean nothing for a list of words.
 _PATTERN_FLAGS = frozenset("msx")
-_SOURCES = ("pattern", "words", "words_file", "detector")
+_SOURCES = ("pattern", "words", "words_file", "detector", "presidio")
 #: What says how a pattern or a list of words is read, and means nothing to a model.
 _PATTERN_KEYS = ("flags", "engine", "validators", "context", "view", "overflow")
 #: What only a model understands.
 _MODEL_KEYS = ("model", "labels", "strict", "filters")
+#: The detector behind rules with `presidio`.
+_PRESIDIO = "presidio"
 
 
 def refuse(message: str, *at: str | int) -> NoReturn:
@@ -84,6 +86,9 @@ def _one_or_many(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [many["items"], many]
 
 
+#: What paths in a rule are relative to if its file is not known.
+_HERE = PurePath()
+
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Line = Annotated[str, Strict(), Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")]
 Flag = Annotated[bool, Strict()]
@@ -97,6 +102,7 @@ ValidatorName = Annotated[
     Field(json_schema_extra={"enum": sorted(VALIDATORS)}),
     AfterValidator(_check_validator),
 ]
+EntityName = Annotated[str, Strict(), Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)]
 Position = Annotated[int, Strict(), Field(ge=0)]
 
 
@@ -113,6 +119,15 @@ class ContextModel(_Model):
     """How many words before the span are looked at (at most 128 characters back)."""
     bonus: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = 0.35
     """Added to the score where one of the words is found."""
+
+
+class AfterModel(_Model):
+    """Findings of other rules that must come shortly before a span for it to count."""
+
+    entities: Annotated[tuple[EntityName, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+    """One of these must have been found, by a rule that does more than observe."""
+    within: Annotated[int, Strict(), Field(ge=0, le=1000)] = 80
+    """Most characters between the end of that finding and the start of the span."""
 
 
 class FiltersModel(_Model):
@@ -203,7 +218,7 @@ class RuleModel(_Model):
     """Name of the rule, unique over the whole set: small letters, digits and _ . -"""
     title: Line
     """What the rule finds, in a few words."""
-    entity: Annotated[str, Strict(), Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)]
+    entity: EntityName
     """Name of what is found, in capitals, such as EMAIL_ADDRESS; the default placeholder shows it."""
     category: Literal["personal", "secret", "toxicity", "injection", "other"]
     """The group the rule belongs to."""
@@ -219,6 +234,8 @@ class RuleModel(_Model):
     """A file of words, one a line, relative to the rule file; '#' begins a comment."""
     detector: Annotated[str, Strict(), Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=100)] = ""
     """A model that finds: ner (names and places), toxicity, or a plug-in."""
+    presidio: Annotated[str, Strict(), Field(min_length=1, max_length=1000)] = ""
+    """A recognizer of Presidio: its class, an entity, package.module:Class, or file.yaml#name."""
     model: Annotated[str, Strict(), Field(min_length=1, max_length=1000)] = ""
     """Which model of that kind; safeproxy's own if not given."""
     labels: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)] = ()
@@ -245,6 +262,8 @@ class RuleModel(_Model):
     """Checks that the found text must pass, such as a checksum: one name or a list."""
     context: ContextModel | None = None
     """Words before a span that raise its score."""
+    after: AfterModel | None = None
+    """What must have been found shortly before: a street counts where somebody's name was."""
     score: Score = 1.0
     """How likely a match is a true finding, before context."""
     threshold: Score = 0.5
@@ -272,11 +291,17 @@ class RuleModel(_Model):
     def _parts_fit(self) -> Self:
         given = [source for source in _SOURCES if source in self.model_fields_set]
         if not given:
-            refuse("the rule looks for nothing; expected one of pattern, words, words_file, detector")
+            refuse(f"the rule looks for nothing; expected one of {', '.join(_SOURCES)}")
         if len(given) > 1:
             refuse(f"{' and '.join(given)} are given together; expected one of them", given[1])
-        if self.detector:
+        if self.after is not None and self.action is Action.OBSERVE:
+            refuse("after needs an action that does more than observe; expected another action", "action")
+        if self.detector == _PRESIDIO:
+            refuse("Presidio's recognizers are named by the key presidio; expected that instead", "detector")
+        if self.detector or self.presidio:
             self._refuse_keys(_PATTERN_KEYS, "a pattern or words")
+            if self.presidio:
+                self._refuse_keys(("model", "strict"), "a detector")
             return self
         self._refuse_keys(_MODEL_KEYS, "a detector")
         if self.pattern:
@@ -324,8 +349,13 @@ class RuleModel(_Model):
         if useless:
             refuse(f"the flag {min(useless)!r} means nothing for words; expected i or a", "flags")
 
-    def rule(self, listed: tuple[str, ...] = ()) -> Rule:
-        """The rule for the core; ``listed`` are the entries of its words_file."""
+    def _reference(self, folder: PurePath) -> str:
+        """Presidio's recognizer; a file is relative to the folder of the rule file."""
+        file, hash_sign, name = self.presidio.partition("#")
+        return f"{folder / file}#{name}" if hash_sign else file
+
+    def rule(self, listed: tuple[str, ...] = (), folder: PurePath = _HERE) -> Rule:
+        """The rule for the core; ``listed`` are the entries of its words_file, ``folder`` is that of the rule file."""
         return Rule(
             id=self.id,
             title=self.title,
@@ -335,8 +365,8 @@ class RuleModel(_Model):
             action=self.action,
             pattern=self.pattern or None,
             words=tuple(dict.fromkeys(self.words or listed)),
-            detector=self.detector,
-            model=self.model,
+            detector=_PRESIDIO if self.presidio else self.detector,
+            model=self._reference(folder) if self.presidio else self.model,
             labels=self.labels,
             strict=self.strict,
             filters=Filters(self.filters.min_length, self.filters.full_name, self.filters.allow),
@@ -344,6 +374,7 @@ class RuleModel(_Model):
             engine=self.engine,
             validators=self.validators,
             context=Context(self.context.words, self.context.window, self.context.bonus) if self.context else None,
+            after=After(self.after.entities, self.after.within) if self.after else None,
             score=float(self.score),
             threshold=self._threshold(),
             placeholder=self.placeholder,

@@ -70,8 +70,11 @@ class _Sample(NamedTuple):
 
 def run(source: LoadedRule) -> tuple[SampleResult, ...]:
     """The results of all samples of one rule, that rule alone."""
-    # As `redact` every finding is reported, whatever the rule does with it: a halt would end at the first.
-    rule = dataclasses.replace(source.rule, action=Action.REDACT, channels=frozenset(ChannelKind), response=True)
+    # As `redact` every finding is reported, whatever the rule does with it: a halt would end at the first. What other
+    # rules must have found before is not asked for: the rule is alone.
+    rule = dataclasses.replace(
+        source.rule, action=Action.REDACT, channels=frozenset(ChannelKind), response=True, after=None
+    )
     rules = RuleSet([rule], models_of([rule]))
     return tuple(_result(source, rules, sample) for sample in _samples(source))
 

@@ -123,7 +123,7 @@ class Stream:
                 data = await read()
             except FAULTS as error:
                 if not self._broken_off:
-                    await self._send(self._fail(fault_of(error).code))
+                    await self._send(await self._failing(fault_of(error).code))
                 return
             now = clock()
             if data:
@@ -134,7 +134,7 @@ class Stream:
                 exchange.wait += held * (now - last)
             held, last = report.held, now
             if service.writer.failed and service.unrecorded and not (pipeline.done or self._broken_off):
-                out += self._fail("audit_unavailable", ended="audit_error")
+                out += await self._failing("audit_unavailable", ended="audit_error")
             if out:
                 # As `_send`, without the cost of another coroutine.
                 try:
@@ -161,6 +161,11 @@ class Stream:
             self._service.log_bug(error, self._exchange)
             return self._fail("internal_error", ended="internal_error")
         return out
+
+    async def _failing(self, fault: str, *, ended: str | None = None) -> bytes:
+        """As `_fail`; the findings in what is held may have to be waited for."""
+        async with self._turn:
+            return await self._service.filtering(self._fail, fault, ended=ended)
 
     def _fail(self, fault: str, *, ended: str | None = None) -> bytes:
         """Break the answer off the way the API would; ``ended`` if it is not the upstream's fault."""
@@ -194,7 +199,7 @@ class Stream:
                 await keepalive.held_too_long(settings.hold_timeout, lambda: delivered.last, lambda: report.events)
                 async with self._turn:
                     if not (self._pipeline.done or self._broken_off):
-                        await self._send(self._fail("hold_timeout"))
+                        await self._send(await self._service.filtering(self._fail, "hold_timeout"))
                         self._upstream.close()
             elif settings.keep_alive:
                 await keepalive.send_keep_alives(settings.keep_alive, lambda: delivered.last, self._send_keep_alive)
@@ -211,7 +216,7 @@ class Stream:
         if task is not None and self._service.stopping:
             task.uncancel()
         if not (self._pipeline.done or self._broken_off):
-            await self._send(self._fail("shutdown", ended="shutdown"))
+            await self._send(await self._failing("shutdown", ended="shutdown"))
         await client.end(self._response)
 
     async def _finish_upstream(self) -> None:

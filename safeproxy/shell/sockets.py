@@ -119,7 +119,7 @@ class Socket:
         code: int = WSCloseCode.OK
         async for message in upstream:
             if message.type is not WSMsgType.TEXT:
-                await self._send(down, pipeline.fail("binary_message"))
+                await self._send(down, await self._service.filtering(pipeline.fail, "binary_message"))
                 code = WSCloseCode.UNSUPPORTED_DATA
                 break
             now = time.perf_counter()
@@ -131,7 +131,8 @@ class Socket:
                 break
         else:
             broken = upstream.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
-            last = pipeline.fail("upstream_reset") if broken else await self._service.filtering(pipeline.finish)
+            filtering = self._service.filtering
+            last = await (filtering(pipeline.fail, "upstream_reset") if broken else filtering(pipeline.finish))
             await self._send(down, last)
             code = WSCloseCode.INTERNAL_ERROR if broken else upstream.close_code or WSCloseCode.OK
         self._exchange.complete = True

@@ -14,10 +14,13 @@ MACHINE = {"python": "3.12.1", "system": "Linux x86_64", "processors": 2, "loop"
 
 def results() -> dict[str, Any]:
     """A run with all sections."""
-    cpu = {"relay": 8e-5, "30 rules": 1e-4, "shipped": 1e-4, "1000 rules": 2e-4}
+    cpu = {"relay": 8e-5, "30 rules": 1e-4, "shipped": 1e-4, "1000 rules": 2e-4, "all tiers": 2.4e-4}
     shape = {name: {"cpu_per_chunk": value, "word_delay_p50": 0.02} for name, value in cpu.items()}
     first = {"first_byte": SUMMARY, "first_text": SUMMARY}
     memory = {"idle": 2**26, "per_stream": 2**14, "peak": 2**27, "growth": 3 * 2**20, "cpu_per_chunk": 1e-5}
+    cost = {"1": 9e-5, "50": 3e-5}
+    tier = {f"{unit}_seconds": cost for unit in ("chunk", "token", "word")} | {"hold": SUMMARY | {"mean": 22.5}}
+    process = {"start": 1.5, "idle": 2**27, "peak": 2**28}
     tally = {"cuttings": 12, "leaked": 0, "differing": 0}
     return {
         "machine": MACHINE,
@@ -26,6 +29,10 @@ def results() -> dict[str, Any]:
             "hold": {"token-like": SUMMARY | {"p99": 17}},
             "filter_megabyte_seconds": 0.2,
             "scan_megabyte_seconds": 3.0,
+        },
+        "models": {
+            "tiers": {"ner": tier, "toxicity": tier, "all": tier},
+            "process": {"shipped": process, "all tiers": process},
         },
         "streams": {"50 paced": {"direct": {}, **shape}},
         "first_token": {"relay": first, "shipped": {**first, "first_byte": SUMMARY | {"p50": 0.0012}}},
@@ -65,6 +72,13 @@ def test_rows_are_ratios_and_differences_of_one_run() -> None:
         pytest.approx(3.0),
         pytest.approx(12.5),
         pytest.approx(12.5),
+        pytest.approx(3.0),
+        pytest.approx(90),
+        pytest.approx(30),
+        22.5,
+        pytest.approx(90),
+        1.5,
+        256,
         3.0,
     ]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safeproxy.core import filter as filtering
 from safeproxy.core.detector import Extent, Span
 from safeproxy.core.filter import StreamFilter
-from safeproxy.core.rule import Rule, View
+from safeproxy.core.rule import After, Rule, View
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import ConfigError
 from safeproxy.events import Action, ChannelKind, Finding, Severity
@@ -187,6 +187,48 @@ def test_what_a_model_observes_beyond_a_halt_is_not_told(pieces: list[str]) -> N
     stream = StreamFilter(mixed())
     assert "".join(map(stream.feed, pieces)) + stream.finish() == "o a "
     assert [(f.start, f.entity) for f in stream.take_findings()] == [(0, "O"), (4, "H")]
+
+
+NAME = Rule(id="name", entity="NAME", pattern="[A-Z][a-z]+")
+STREET = Rule(id="street", entity="STREET", pattern=r"[0-9]+ [a-z]+ street", after=After(("NAME", "MAIL"), within=12))
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_finding_may_need_another_before_it(size: int) -> None:
+    """Only so far away, and only before; whatever the cutting."""
+    text = "5 old street, Ada at 7 new street, not so at 9 far street; 1 a street Bob 2 b street, then 3 c street"
+    stream = StreamFilter([STREET, NAME])
+    out = "".join(stream.feed(text[at : at + size]) for at in range(0, len(text), size)) + stream.finish()
+    expected = "5 old street, [NAME] at [STREET], not so at 9 far street; 1 a street [NAME] [STREET], then 3 c street"
+    assert out == expected
+    assert [f.entity for f in stream.take_findings()] == ["NAME", "STREET", "NAME", "STREET"]
+
+
+def test_what_is_swallowed_past_a_ceiling_may_need_another_before_it() -> None:
+    """The rest of an open span counts if its beginning did."""
+    long = Rule(id="long", entity="LONG", pattern="x+", max_length=4, after=After(("NAME",), within=5))
+    stream = StreamFilter([long, NAME])
+    text = "xxxxxxxxx Ada xxxxxxxxx"
+    assert "".join(map(stream.feed, text)) + stream.finish() == "xxxxxxxxx [NAME] [LONG]"
+
+
+@given(st.text(alphabet="Aa 1bx", max_size=40), st.lists(st.integers(1, 8), min_size=1, max_size=20))
+def test_what_comes_before_does_not_depend_on_the_cutting(text: str, sizes: list[int]) -> None:
+    """Overlaps, chains and conditions on each other."""
+    rules = [
+        Rule(id="n", entity="NAME", pattern="A[a ]*b?"),
+        Rule(id="s", entity="STREET", pattern="1 ?[ab]+", after=After(("NAME",), within=3)),
+        Rule(id="t", entity="TOWN", pattern="[bx]{2,}", after=After(("STREET",), within=2)),
+    ]
+    whole = StreamFilter(rules)
+    expected = whole.feed(text) + whole.finish()
+    stream = StreamFilter(rules)
+    out, at = "", 0
+    for size in sizes:
+        out += stream.feed(text[at : at + size])
+        at += size
+    out += stream.feed(text[at:]) + stream.finish()
+    assert (out, stream.take_findings()) == (expected, whole.take_findings())
 
 
 def test_a_long_chain_is_decided_at_its_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:

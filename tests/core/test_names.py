@@ -121,7 +121,7 @@ def test_a_run_is_handed_on_when_it_has_ended() -> None:
     detector = NameDetector(tagger(0, DEPTH), lexicon, {}, alone(tagger(0, DEPTH)))
     for piece in ("ab", "c de", "f ", " \n", "g"):
         detector.feed(piece)
-    assert lexicon.asked == ["abc", "", "def", " \n"]
+    assert lexicon.asked == ["abc", "def", " \n"]
     detector.finish()
     assert lexicon.asked[-1] == "g"
 

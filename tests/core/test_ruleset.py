@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from safeproxy.core.detector import Detector, Span
-from safeproxy.core.rule import Context, Engine, Filters, Overflow, Rule, View
+from safeproxy.core.rule import After, Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
@@ -33,6 +33,7 @@ CHANGES: dict[str, object] = {
     "engine": Engine.REGEX,
     "validators": ("imei",),
     "context": Context(("near",), window=6),
+    "after": After(("NAME",)),
     "score": 0.9,
     "threshold": 0.6,
     "placeholder": "[X]",
@@ -127,10 +128,36 @@ def test_a_model_whose_rules_only_observe_only_watches() -> None:
     assert spans(compiled, ChannelKind.CONTENT, "x", watching=True) == [(0, 1, 0)]
 
 
+def test_nobody_is_asked_while_warming_up() -> None:
+    """A detector that waits for somebody else's answer would ask about a text that nobody sent."""
+
+    class Waiting(Echo):
+        waits = True
+
+        def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
+            return Unasked([])
+
+    class Unasked(EchoDetector):
+        def feed(self, text: str) -> list[Span]:
+            raise AssertionError("asked")
+
+    compiled = RuleSet([ECHO, ONE], {("echo", ""): Waiting()})
+    assert compiled.waits
+    compiled.warm_up()
+    with pytest.raises(AssertionError, match="asked"):
+        spans(compiled, ChannelKind.CONTENT, "x")
+
+
 def test_a_rule_whose_model_was_not_loaded_is_refused() -> None:
     """It would find nothing, and nobody would know."""
     with pytest.raises(RuleError, match="no model was loaded for the detector 'echo'"):
         RuleSet([ECHO])
+
+
+def test_a_rule_that_only_observes_waits_for_nothing() -> None:
+    """What comes before is known only where findings are put in order."""
+    with pytest.raises(RuleError, match="'one': `after` needs an action"):
+        RuleSet([replace(ONE, after=After(("NAME",)), action=Action.OBSERVE)])
 
 
 def test_the_digest_changes_with_the_models() -> None:

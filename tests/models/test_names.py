@@ -46,22 +46,6 @@ def test_a_model_finds_what_spacy_finds(folder: Path) -> None:
     assert names.load(str(folder)).entities(text) == expected
 
 
-def test_the_digest_is_of_the_files(folder: Path, tmp_path: Path) -> None:
-    """A changed byte, a renamed file, another file: another digest; what Python leaves there does not count."""
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    digest = names.digest_of(folder)
-    assert names.digest_of(copy) == digest
-    (copy / "x.pyc").write_bytes(b"x")
-    assert names.digest_of(copy) == digest
-    (copy / "note").write_bytes(b"x")
-    added = names.digest_of(copy)
-    (copy / "note").rename(copy / "other")
-    renamed = names.digest_of(copy)
-    (copy / "other").write_bytes(b"y")
-    assert len({digest, added, renamed, names.digest_of(copy)}) == 4
-
-
 def test_labels_are_the_rule_s_or_its_entity(folder: Path) -> None:
     """A label that the model has not is refused with those it has."""
     model = names.load(str(folder))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from safeproxy.core.rule import Context, Engine, Overflow, Rule, View
+from safeproxy.core.rule import Context, Engine, Filters, Overflow, Rule, View
 from safeproxy.events import Action, ChannelKind, Severity
 from safeproxy.rulesets.model import RuleModel
 
 LEAST: dict[str, Any] = {"id": "a", "title": "A", "entity": "A", "category": "other", "pattern": "a"}
 WORDS: dict[str, Any] = {"id": "a", "title": "A", "entity": "A", "category": "other", "words": ["a"]}
+
+NER: dict[str, Any] = {"id": "a", "title": "A", "entity": "A", "category": "other", "detector": "ner"}
+PRESIDIO: dict[str, Any] = {"id": "a", "title": "A", "entity": "A", "category": "other", "presidio": "CREDIT_CARD"}
 
 #: Keys that make a sound rule broken, and a part of what is said; the schema test uses them as well.
 BROKEN: list[tuple[dict[str, Any], str]] = [
@@ -36,6 +40,12 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({**WORDS, "words": [""]}, "at least 1"),
     ({**WORDS, "words": "a"}, "valid tuple"),
     ({**WORDS, "words": ["a" * 257]}, "at most 256"),
+    ({**NER, "pattern": "a"}, "given together"),
+    ({**NER, "presidio": "a"}, "given together"),
+    ({**NER, "detector": "Ner"}, "match pattern"),
+    ({**NER, "labels": []}, "at least 1"),
+    ({**NER, "filters": {"min_length": 0}}, "greater than or equal to 1"),
+    ({**NER, "filters": {"allow": [""]}}, "at least 1"),
     ({**LEAST, "flags": "z"}, "'z' is not a flag"),
     ({**LEAST, "engine": "re2"}, "'automaton' or 'regex'"),
     ({**LEAST, "validate": "lun"}, "'lun' is not a validator"),
@@ -94,6 +104,14 @@ BROKEN_BEYOND_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({**LEAST, "tests": {"match": [{"text": "ab", "spans": [[1, 2], [0, 1]]}]}}, "expected order"),
     ({**{key: LEAST[key] for key in LEAST if key != "pattern"}, "words_file": "/etc/words"}, "absolute"),
     ({**LEAST, "validate": ["luhn", "luhn"]}, "given twice"),
+    ({**NER, "flags": "i"}, "flags belongs to a pattern or words"),
+    ({**NER, "validate": "luhn"}, "validate belongs to a pattern or words"),
+    ({**LEAST, "model": "m"}, "model belongs to a detector"),
+    ({**WORDS, "strict": True}, "strict belongs to a detector"),
+    ({**PRESIDIO, "model": "m"}, "model belongs to a detector"),
+    ({**PRESIDIO, "view": "raw"}, "view belongs to a pattern or words"),
+    ({**NER, "detector": "presidio"}, "named by the key presidio"),
+    ({**NER, "labels": ["X", "X"]}, "given twice"),
 ]
 
 #: Sound rules; the schema test uses them as well.
@@ -107,6 +125,11 @@ SOUND: list[dict[str, Any]] = [
     {**LEAST, "context": {"words": ["a b"], "window": 50, "bonus": 1}},
     {**LEAST, "on": {"request": True, "response": False, "channels": ["content", "audio"]}},
     {**LEAST, "placeholder": "[a:B_c-1]"},
+    NER,
+    {**NER, "model": "en_core_web_sm", "labels": ["GPE", "LOC"], "filters": {"min_length": 3, "allow": ["Ada"]}},
+    {**NER, "detector": "toxicity", "strict": True, "threshold": 0.9},
+    PRESIDIO,
+    {**PRESIDIO, "labels": ["CREDIT_CARD"], "threshold": 0.1},
     {
         **LEAST,
         "tests": {
@@ -185,6 +208,39 @@ def test_every_key_reaches_the_rule() -> None:
         request=True,
         response=False,
     )
+
+
+def test_every_key_of_a_model_reaches_the_rule() -> None:
+    """Which model, what of it, and what counts."""
+    model = RuleModel.model_validate(
+        {
+            **NER,
+            "model": "en_core_web_sm",
+            "labels": ["GPE"],
+            "strict": True,
+            "threshold": 0.7,
+            "filters": {"min_length": 3, "full_name": True, "allow": ["Ada"]},
+        }
+    )
+    rule = model.rule()
+    assert (rule.detector, rule.model, rule.labels, rule.pattern) == ("ner", "en_core_web_sm", ("GPE",), None)
+    assert (rule.strict, rule.threshold, rule.filters) == (True, 0.7, Filters(3, True, ("Ada",)))
+
+
+def test_a_names_model_s_findings_count_unless_the_rule_asks_for_more() -> None:
+    """What is found by default is what spaCy finds; other detectors have the threshold of any rule."""
+    assert RuleModel.model_validate(NER).rule().threshold == 0
+    assert RuleModel.model_validate({**NER, "threshold": 0.5}).rule().threshold == 0.5
+    assert RuleModel.model_validate({**NER, "detector": "toxicity"}).rule().threshold == 0.5
+
+
+def test_a_file_of_recognizers_lies_beside_the_rule_file() -> None:
+    """A class or an entity lies nowhere."""
+    folder = PurePath("some/rules")
+    assert RuleModel.model_validate(PRESIDIO).rule((), folder).model == "CREDIT_CARD"
+    assert RuleModel.model_validate(PRESIDIO).rule().detector == "presidio"
+    own = RuleModel.model_validate({**PRESIDIO, "presidio": "own.yaml#Titles"})
+    assert own.rule((), folder).model == "some/rules/own.yaml#Titles"
 
 
 def test_words_are_folded_unless_the_rule_says_otherwise() -> None:

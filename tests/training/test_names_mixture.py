@@ -1,0 +1,54 @@
+"""Tests for the mixture that is trained on."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeproxy.training.corpus import UNCLEAR, Text
+from safeproxy.training.names_gazetteer import Names
+from safeproxy.training.names_mixture import disguised, joined, mistyped, with_other_names
+
+TEXT = Text("Ada Example met #Bo in Sampleton.", ((0, 11, "PERSON"), (16, 19, "PERSON"), (23, 32, "LOC")), "x")
+
+
+def pieces(text: Text) -> list[tuple[str, str]]:
+    return [(text.text[start:end], label) for start, end, label in text.spans]
+
+
+@given(st.integers(0, 10**6))
+def test_other_names_stand_where_the_names_stood(seed: int) -> None:
+    """The frame of the sentence stays, hashtags stay, labels stay."""
+    text = with_other_names(TEXT, Names(random.Random(seed)))
+    (person, a), (tag, b), (place, c) = pieces(text)
+    assert (tag, a, b, c) == ("#Bo", "PERSON", "PERSON", "LOC")
+    assert text.text == f"{person} met #Bo in {place}."
+
+
+def test_unclear_names_are_not_exchanged() -> None:
+    """Nothing is known of them, so nothing can be put in their place."""
+    text = Text("Sample Dental", ((0, 13, UNCLEAR),))
+    assert with_other_names(text, Names(random.Random(1))) == text
+
+
+@given(st.text(max_size=60), st.integers(0, 10**6))
+def test_typing_errors_keep_the_length(text: str, seed: int) -> None:
+    """So spans still fit."""
+    assert len(mistyped(text, random.Random(seed))) == len(text)
+
+
+@given(st.text(max_size=40), st.integers(0, 10**6))
+def test_a_disguise_keeps_the_length(text: str, seed: int) -> None:
+    """Also where a letter in capitals is two letters."""
+    assert len(disguised(Text(text), random.Random(seed)).text) == len(text)
+
+
+@pytest.mark.parametrize("joint", [" ", "\n\n"])
+def test_joined_texts_keep_their_names(joint: str) -> None:
+    """Spans move with the text before them."""
+    text = joined([TEXT, Text("No."), TEXT], joint)
+    assert text.text == joint.join([TEXT.text, "No.", TEXT.text])
+    assert pieces(text) == pieces(TEXT) * 2
