@@ -32,7 +32,7 @@ from safeproxy.events import Action
 Floats = NDArray[np.float32]
 
 #: Tokens whose sums are kept; the cache is dropped when full. Each takes reach x filters numbers of four bytes.
-CACHED_TOKENS = 8192
+CACHED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,14 @@ LEVELS = 63
 class Plan:
     """How to train: sizes and rates, and the seed that makes a run repeatable."""
 
-    width: int = 48
+    width: int = 64
     buckets: int = 16384
-    filters: int = 128
+    reach: int = 5
+    filters: int = 160
+    hidden: int = 64
     epochs: int = 3
     rate: float = 2e-3
-    vector_rate: float = 0.015
+    vector_rate: float = 0.02
     seed: int = 1
 
 
@@ -65,9 +67,8 @@ def train(examples: Sequence[Example], plan: Plan, vectors: WordVectors | None =
     reader = Tokens(known)
     documents = [[sentence[:MOST_TOKENS] for sentence in reader.read(example.text)] for example in examples]
     lexicon = reader.lexicon(plan.buckets)
-    network = Network(
-        Shape(len(known), plan.buckets, len(CATEGORIES), width=plan.width, filters=plan.filters), lexicon, plan.seed
-    )
+    shape = Shape(len(known), plan.buckets, len(CATEGORIES), plan.width, plan.reach, plan.filters, plan.hidden)
+    network = Network(shape, lexicon, plan.seed)
     if vectors is not None:
         _begin_with(network, vectors, known)
     targets, weights = _label_arrays(examples)

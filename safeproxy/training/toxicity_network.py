@@ -25,12 +25,12 @@ class Shape:
     vocabulary: int
     buckets: int
     categories: int
-    width: int = 64
+    width: int
     """Numbers in a token's vector."""
-    reach: int = 4
+    reach: int
     """Tokens that a filter sees: the current one and those before it."""
-    filters: int = 128
-    hidden: int = 32
+    filters: int
+    hidden: int
 
 
 @dataclass
