@@ -29,6 +29,7 @@ from safeproxy.training.toxicity_data import (
     read_records,
     without_duplicates,
 )
+from safeproxy.training.toxicity_figures import auroc
 from safeproxy.training.toxicity_lexicon import Tokens, WordVectors, fitted_buckets, gram_table, vocabulary
 from safeproxy.training.toxicity_network import Batch, Floats, Ints, Network, Shape
 from safeproxy.training.toxicity_phrases import phrases
@@ -55,7 +56,7 @@ class Plan:
     reach: int = 5
     filters: int = 160
     hidden: int = 64
-    epochs: int = 3
+    epochs: int = 4
     rate: float = 2e-3
     vector_rate: float = 0.02
     seed: int = 1
@@ -84,11 +85,15 @@ def train(examples: Sequence[Example], plan: Plan, vectors: WordVectors | None =
             batch = _batch(documents, chosen, targets, weights)
             losses.append(network.step(batch, plan.rate * share, plan.vector_rate * share))
             step += 1
-        print(f"epoch {epoch + 1} of {plan.epochs}: loss {np.mean(losses):.4f}", file=sys.stderr)  # noqa: T201
+        print(f"epoch {epoch + 1} of {plan.epochs}: loss {np.mean(losses):.4f}", file=sys.stderr)
     kept = readable[held] if held.any() else learnt
     logits = np.concatenate(
         [_logits(network, _batch(documents, chosen, targets, weights)) for chosen in _portions(kept, BATCH)]
     )
+    for number, name in enumerate(CATEGORIES):
+        labelled_ones = weights[kept, number] > 0
+        area = auroc(targets[kept, number][labelled_ones] >= 0.5, logits[labelled_ones, number])
+        print(f"{name}: AUROC {area:.3f} on {labelled_ones.sum()} texts that were not learnt", file=sys.stderr)
     calibration = np.array(
         [platt(logits[:, c], targets[kept, c], weights[kept, c]) for c in range(len(CATEGORIES))], np.float64
     )

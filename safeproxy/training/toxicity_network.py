@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+#: While learning, the share of tokens that are left out, of filters that are left out of a sentence, and of words that
+#: are read by their n-grams although they have a vector.
+TOKEN_DROPOUT = 0.1
+FILTER_DROPOUT = 0.4
+STOOD_IN = 0.08
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -146,7 +152,7 @@ class Network:
         ids, back = np.unique(np.concatenate(sentences), return_inverse=True)
         known = self.lexicon.row[ids] >= 0
         if training:  # so that the n-grams learn to stand in for a word
-            known &= self.rng.random(len(ids)) > 0.08
+            known &= self.rng.random(len(ids)) > STOOD_IN
         table = np.zeros((len(ids) + 1, self.shape.width), np.float32)
         table[:-1][known] = p["vocabulary"][self.lexicon.row[ids[known]]]
         table[:-1][~known] = self.lexicon.grams.means(ids[~known], p["buckets"])
@@ -159,7 +165,7 @@ class Network:
         packed[inside] = back
         keep = np.ones((len(packed), 1), np.float32)
         if training:
-            keep = (self.rng.random((len(packed), 1)) > 0.1).astype(np.float32)
+            keep = (self.rng.random((len(packed), 1)) > TOKEN_DROPOUT).astype(np.float32)
         vectors = table[packed] * keep
         raw = np.tile(p["filter_bias"], (len(packed), 1))
         for k in range(reach):
@@ -167,8 +173,8 @@ class Network:
         peak, strongest = running_maximum(np.maximum(raw[inside], 0), within)
         dropped = np.ones((1, 1), np.float32)
         if training:
-            by_sentence = (self.rng.random((len(sentences), self.shape.filters)) > 0.3).astype(np.float32) / 0.7
-            dropped = np.repeat(by_sentence, lengths, axis=0)
+            kept = self.rng.random((len(sentences), self.shape.filters)) > FILTER_DROPOUT
+            dropped = np.repeat(kept.astype(np.float32) / (1 - FILTER_DROPOUT), lengths, axis=0)
             peak = peak * dropped
         hidden = np.maximum(peak @ p["hidden"] + p["hidden_bias"], 0)
         logits = hidden @ p["out"] + peak @ p["direct"] + p["out_bias"]
