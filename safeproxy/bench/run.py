@@ -68,7 +68,10 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             runner.run(_network(plan, files, Path(folder), results, say))
     if "leaks" in plan.sections:
         say("leaks: every cutting of the shipped rules' samples, in every channel")
-        results["leaks"] = leaks.leak_test_in_processes([rulesets.SHIPPED], every=_share(plan)).form()
+        outcome = leaks.leak_test_in_processes([rulesets.SHIPPED], every=_share(plan))
+        # The few samples of rules that ask models go by themselves: with them, each of the others would ask them too.
+        outcome.add(leaks.leak_test_in_processes([rulesets.MODELS_FOLDER], every=max(1, _share(plan) // 4)))
+        results["leaks"] = outcome.form()
     results["machine"] = {
         **measure.machine(),
         "loop": loop_factory().__module__.partition(".")[0],
