@@ -90,7 +90,9 @@ def _write_rules(folder: Path, shipped: Sequence[Rule], *, quick: bool) -> _Rule
         bench_rules.write(rules, path)
         paths[name] = [path]
     paths["shipped"] = [rulesets.SHIPPED]
-    paths[EVERYTHING] = [rulesets.SHIPPED, rulesets.MODELS_FOLDER]
+    with_models = folder / "models.yaml"
+    bench_rules.write(bench_rules.sparing(rulesets.load([rulesets.MODELS_FOLDER]).rules), with_models)
+    paths[EVERYTHING] = [rulesets.SHIPPED, with_models]
     halt = folder / "halt.yaml"
     bench_rules.write([bench_rules.HALT_RULE], halt)
     return _RuleFiles(sets, paths, [rulesets.SHIPPED, halt])
