@@ -60,7 +60,7 @@ def _generators(data: Path, rng: random.Random) -> dict[str, Callable[[], Text]]
     return {
         "generated": lambda: generated(rng, filler),
         "prose": lambda: Text(rng.choice(prose)),
-        "common": lambda: Text(rng.choice(common)),
+        "common": lambda: Text(capitalised(rng.choice(common), rng)),
         "code": lambda: Text("\n".join(_run(code, rng))),
     }
 
@@ -102,6 +102,20 @@ def _with_unclear(text: Text, doc: Doc) -> Text:
 
 def _meets(span: tuple[int, int, str], text: Text) -> bool:
     return any(span[0] < end and start < span[1] for start, end, _ in text.spans)
+
+
+def capitalised(sentence: str, rng: random.Random) -> str:
+    """Now and then a sentence of common words begun in its middle, made a heading, or cut down to a few capitals."""
+    words, chance = sentence.split(), rng.random()
+    start = rng.randrange(len(words))
+    if chance < 0.25:
+        return " ".join([words[start].capitalize(), *words[start + 1 :]])
+    if chance < 0.35:
+        return " ".join(word.capitalize() for word in words)
+    if chance < 0.5:
+        few = [word.capitalize() for word in words[start : start + rng.randint(1, 3)]]
+        return " ".join(few) + rng.choice(["", ":", ".", "!"])
+    return sentence
 
 
 def _run(lines: Sequence[str], rng: random.Random) -> Sequence[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from safeproxy.training.corpus import UNCLEAR, Text
 from safeproxy.training.names_gazetteer import Names
-from safeproxy.training.names_mixture import disguised, joined, mistyped, with_other_names
+from safeproxy.training.names_mixture import capitalised, disguised, joined, mistyped, with_other_names
 
 TEXT = Text("Ada Example met #Bo in Sampleton.", ((0, 11, "PERSON"), (16, 19, "PERSON"), (23, 32, "LOC")), "x")
 
@@ -52,3 +52,11 @@ def test_joined_texts_keep_their_names(joint: str) -> None:
     text = joined([TEXT, Text("No."), TEXT], joint)
     assert text.text == joint.join([TEXT.text, "No.", TEXT.text])
     assert pieces(text) == pieces(TEXT) * 2
+
+
+@given(st.integers(0, 10**6))
+def test_capitals_change_no_word(seed: int) -> None:
+    """What remains of the sentence are its words in their order."""
+    made = capitalised("one two three, four!", random.Random(seed))
+    assert made.lower().strip(":.!") in "one two three, four!"
+    assert made
