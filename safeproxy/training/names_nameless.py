@@ -42,7 +42,9 @@ _CREDIT = re.compile(
     re.IGNORECASE,
 )
 
-_COUNTRY = re.compile(r"\b(?:U\.?S\.?A?|U\.?K|EU)\b")
+_KNOWN = re.compile(
+    r"\b(?:U\.?S\.?A?|U\.?K|EU|IBM|W3C|IETF|ISO|Microsoft|Apple|Mozilla|Netscape|Motorola|Google|Amazon|NIST|IEEE)\b"
+)
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z\"'(`])")
 
@@ -102,7 +104,7 @@ def may_have_name(sentence: str) -> bool:
     """Whether a sentence of the library looks as if it names somebody or some place."""
     if _CREDIT.search(sentence):
         return True
-    if _COUNTRY.search(sentence):
+    if _KNOWN.search(sentence):
         return True
     # Class names (OrderedDict) and words in capitals are none of these; "Paris" and "Guido van Rossum" are.
     return any(word.istitle() and word in known_names() and not is_common(word) for word in _WORD.findall(sentence))
