@@ -132,7 +132,7 @@ def _drawn(texts: Sequence[Text], swapped: float, names: Names) -> Text:
 
 
 def with_handles_apart(text: Text) -> Text:
-    """The text with "@ ada" for "@ada", as tokenized text has it; such a word names a person, unless it is named already."""
+    """The text with "@ ada" for "@ada", as split text has it; such a word is a person unless it is named already."""
     out, spans, at = "", list(text.spans), 0
     for match in re.finditer(r"(?<!\w)@(?=\w)", text.text):
         out += text.text[at : match.end()] + " "
