@@ -199,9 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m safeproxy.training.names", description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with ner/, toxicity/ and injection/ in it")
     parser.add_argument("out", type=Path, help="folder to write the pipeline to")
-    parser.add_argument(
-        "--words", type=int, default=Plan.words, help="tokens to train on, as often as seen; may be 0"
-    )
+    parser.add_argument("--words", type=int, default=Plan.words, help="tokens to train on, as often as seen; may be 0")
     parser.add_argument("--width", type=int, default=Shape.width)
     parser.add_argument("--dropout", type=float, default=Plan.dropout)
     parser.add_argument("--rate", type=float, default=Plan.rate)

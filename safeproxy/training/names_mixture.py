@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 
 from safeproxy.training.corpus import UNCLEAR, Text, disjoint, read, without_near_duplicates
 from safeproxy.training.names_gazetteer import Names, plain_letters
-from safeproxy.training.names_nameless import common_sentences, library, packages
+from safeproxy.training.names_nameless import CommonWords, common_sentences, common_words, library, packages, sentences
 from safeproxy.training.names_teachers import agreed
 from safeproxy.training.names_templates import Filler, generated
 
@@ -28,7 +28,8 @@ SHARES = {
     "prose": 0.12,
     "code": 0.08,
     "common": 0.06,
-    "unmarked": 0.09,
+    "unmarked": 0.06,
+    "plain": 0.12,
 }
 """The share of each source among the texts drawn."""
 
@@ -57,10 +58,12 @@ def mixture(data: Path, rng: random.Random, teacher: Language | None, second: La
 def _generators(data: Path, rng: random.Random) -> dict[str, Callable[[], Text]]:
     filler = Filler(rng)
     prose, code = (a + b for a, b in zip(library(held_out=False), packages(), strict=True))
-    common = common_sentences(data, [text.text for part in ("toxicity", "injection") for text in read(data, part)])
+    plain = [text.text for part in ("toxicity", "injection") for text in read(data, part)]
+    common, words = common_sentences(data, plain), common_words(data)
     return {
         "generated": lambda: generated(rng, filler),
         "prose": lambda: Text(rng.choice(prose)),
+        "plain": lambda: _some_sentences(rng.choice(plain), words, rng),
         "common": lambda: Text(capitalised(rng.choice(common), rng)),
         "code": lambda: Text("\n".join(_run(code, rng))),
     }
@@ -117,6 +120,13 @@ def capitalised(sentence: str, rng: random.Random) -> str:
         few = [word.capitalize() for word in words[start : start + rng.randint(1, 3)]]
         return " ".join(few) + rng.choice(["", ":", ".", "!"])
     return sentence
+
+
+def _some_sentences(text: str, words: CommonWords, rng: random.Random) -> Text:
+    found = list(sentences(text)) or ["..."]
+    start = rng.randrange(len(found))
+    chosen = " ".join(found[start : start + 2])
+    return Text(chosen, tuple(words.doubts(chosen)))
 
 
 def _run(lines: Sequence[str], rng: random.Random) -> Sequence[str]:

@@ -20,7 +20,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from safeproxy.training.corpus import read
+from safeproxy.training.corpus import UNCLEAR, read
 from safeproxy.training.names_gazetteer import known_names
 
 _SKIP = (
@@ -33,6 +33,8 @@ _SKIP = (
     "encodings",
     "__pycache__",
 )
+
+_WORD_OR_NUMBER = re.compile(r"[#@]?\w+(?:['\u2019-]\w+)*")
 
 PACKAGES = ("numpy", "scipy", "sklearn", "spacy", "thinc", "pydantic", "jinja2", "requests", "click", "aiohttp", "rich")
 """Packages to train on, whose licences (BSD, MIT, Apache-2.0) permit it."""
@@ -167,6 +169,14 @@ class CommonWords:
             return False
         return all(self._is_common(word.lower()) for word in words)
 
+    def doubts(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Unclear stretches: every word that may be a name, or part of one. The words between them are none."""
+        for match in _WORD_OR_NUMBER.finditer(text):
+            word = match[0]
+            small = word.islower() and word.title() not in known_names()
+            if not small and not self._is_common(word.lower()):
+                yield match.start(), match.end(), UNCLEAR
+
     def _is_common(self, word: str) -> bool:
         small = self._count[word]
         return small >= 5 and small > self._count[word.title()]
@@ -201,5 +211,10 @@ def _common_sentences(data: Path) -> list[str]:
 
 def common_sentences(data: Path, texts: Iterable[str]) -> list[str]:
     """The sentences of `texts` of which every word is common in the texts to train on, each once."""
-    words = CommonWords(text.text for part in ("ner", "toxicity") for text in read(data, part))
+    words = common_words(data)
     return list(dict.fromkeys(s for text in texts for s in sentences(text) if words.all_common(s)))
+
+
+def common_words(data: Path) -> CommonWords:
+    """What the texts to train on know of the words of the language."""
+    return CommonWords(text.text for part in ("ner", "toxicity") for text in read(data, part))

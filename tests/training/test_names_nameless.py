@@ -119,3 +119,10 @@ def test_common_words_are_those_mostly_written_small() -> None:
     assert not words.all_common("The file is Sampleton")
     assert not words.all_common("sampleton is here")
     assert not words.all_common("Here is a rarity")
+
+
+def test_doubts_are_the_words_that_may_be_names() -> None:
+    """Numbers, capitals, and small words which are names elsewhere; common words and handles are none."""
+    words = CommonWords(["the file is here"] * 9)
+    text = "The file of sampleton, anna and Sampleton is 12 here, @handle"
+    assert [text[start:end] for start, end, _ in words.doubts(text)] == ["anna", "Sampleton", "12"]
