@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import regex
+
 from safeproxy.core.rule import Overflow, Rule
 from safeproxy.errors import DetectorError, RuleError
 from safeproxy.presidio.buffer import Buffer
-from safeproxy.presidio.patterns import Prepared, prepare
+from safeproxy.presidio.patterns import Prepared, folded, prepare
 from safeproxy.presidio.phones import Number, Region, region_of
 from safeproxy.presidio.recognizers import presidio
 
@@ -120,8 +122,9 @@ def _patterns(recognizer: Any, *, is_iban: bool) -> Source:
     validates = type(recognizer).validate_result is not base.validate_result
     found = []
     for pattern in recognizer.patterns:
+        flags = int(recognizer.global_regex_flags)
         try:
-            prepared = prepare(pattern.regex, int(recognizer.global_regex_flags))
+            prepared = prepare(_with_folded_words(pattern.regex, recognizer.deny_list, flags), flags)
         except RuleError as error:
             raise RuleError(f"the recognizer {recognizer.name}, pattern {pattern.name!r}: {error}") from None
         make = _check_iban if is_iban else _check
@@ -136,6 +139,12 @@ def _patterns(recognizer: Any, *, is_iban: bool) -> Source:
             )
         )
     return Source(**_common(recognizer), patterns=tuple(found))
+
+
+def _with_folded_words(source: str, words: Sequence[str], flags: int) -> str:
+    """The pattern that Presidio makes of a deny list, its words folded: there may be thousands."""
+    listed = "|".join(map(regex.escape, words))
+    return source.replace(f"({listed})", f"({folded(words, flags)})") if words else source
 
 
 def _check(recognizer: Any, score: float, buffer: Buffer, start: int, end: int) -> list[Raw]:

@@ -44,4 +44,5 @@ class OwnContext(Badges):
 
 badges = Badges()
 sentences = Sentences(supported_entities=["S"])
+many_words = PatternRecognizer(supported_entity="WORD", deny_list=[f"word{number}" for number in range(3000)])
 NOT_ONE = 5

@@ -56,6 +56,12 @@ def test_what_is_covered_with_at_least_its_score_is_dropped() -> None:
     assert spans(rule(BADGES, threshold=0.1), "B1235-6") == [Found("", 0, 5, 0.3), Found("", 0, 7, 0.2)]
 
 
+def test_a_deny_list_may_have_thousands_of_words() -> None:
+    """They are read together."""
+    one = rule("tests.presidio.custom:many_words")
+    assert spans(one, "a word1999 b, word19990, WORD7.") == [Found("", 2, 10, 1.0), Found("", 25, 30, 1.0)]
+
+
 def test_context_raises_the_score() -> None:
     """By the enhancer's factor, for a word before the match."""
     assert spans(rule(BADGES), "your badge is B1235.") == [Found("", 14, 19, 0.3 + 0.35)]
