@@ -46,6 +46,20 @@ def test_rules_in_a_filter() -> None:
     assert filtered(rules, text) == "Card [CREDIT_CARD], ssn XXXXXXX9999, mail [EMAIL_ADDRESS]."
 
 
+def test_the_same_for_every_cutting() -> None:
+    """And the same as at once: spans that overlap, that are decided late, that are never found."""
+    rules = [
+        rule("US_SSN", entity="US_SSN"),
+        rule("PHONE_NUMBER", entity="PHONE_NUMBER", threshold=0.4),
+        rule("UrlRecognizer", entity="URL"),
+        rule("EmailRecognizer", entity="EMAIL_ADDRESS", action=Action.MASK),
+    ]
+    text = "Social security: 219-09-9999, or 219-09-999; see 'x.community' or a.b@c.org, (212) 555-5555."
+    outs = {filtered(rules, text, size) for size in (1, 2, 3, 5, 8, 13, len(text))}
+    # The host of the address is a URL to Presidio, and `redact` is stronger than `mask`.
+    assert outs == {"Social security: [US_SSN], or 219-09-999; see [URL] or [URL], [PHONE_NUMBER]."}
+
+
 def test_a_validator_may_say_yes_no_or_nothing() -> None:
     """Yes makes the score 1, no drops the result, nothing leaves the pattern's score."""
     assert spans(rule(BADGES, threshold=0.1), "B1234 B1111 B1235") == [Found("", 0, 5, 1.0), Found("", 12, 17, 0.3)]

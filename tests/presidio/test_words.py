@@ -58,6 +58,11 @@ def test_which_words_count() -> None:
     assert [token.keyword for token in tokenizer().tokens("12:30")] == [""]
 
 
+def test_half_a_surrogate_pair_is_a_character() -> None:
+    """JSON can spell it; UTF-8 cannot."""
+    assert [token.end for token in tokenizer().tokens("a\ud800b,c")][-1] == 5
+
+
 def test_memory_is_bounded() -> None:
     """Runs that never come again leave nothing behind in spaCy, and little here."""
     split = Tokenizer("en")
