@@ -164,16 +164,12 @@ def _check(recognizer: Any, score: float, buffer: Buffer, start: int, end: int) 
 
 
 def _check_iban(recognizer: Any, _score: float, buffer: Buffer, start: int, end: int) -> list[Raw]:
-    """What `IbanRecognizer.analyze`, which also tries shorter numbers, makes of a match.
-
-    Its pattern looks one character to each side.
-    """
-    first = max(buffer.offset, start - 1)
+    """What `IbanRecognizer.analyze`, which also tries shorter numbers, makes of a match."""
     try:
-        results = recognizer.analyze(buffer.slice(first, end + 1), [])
+        results = recognizer.analyze(buffer.slice(start, end), [])
     except Exception as error:  # noqa: BLE001 - as above
         raise DetectorError(f"the recognizer {recognizer.name} broke: {type(error).__name__}") from None
-    return [Raw(first + result.start, first + result.end, result.score) for result in results]
+    return [Raw(start + result.start, start + result.end, result.score) for result in results]
 
 
 def _phones(recognizer: Any) -> Source:

@@ -97,6 +97,28 @@ def test_deny_lists_and_classes_of_ones_own() -> None:
     assert found > 100
 
 
+@pytest.mark.parametrize("name", ["Nested", "nested_without_context"])
+def test_matches_inside_of_each_other(name: str) -> None:
+    """What is covered is dropped before its context is looked at, however much later that is known."""
+    comparison = Comparison([f"tests.presidio.custom:{name}"], "en", 0.01)
+    covered, longer = "X badge 1234z y", "no. 1234-567890. 1234-5678-90"
+    assert comparison.streamed(covered) == comparison.whole(covered) == [Found("NESTED", 0, 12, 0.3)]
+    assert comparison.streamed(longer) == comparison.whole(longer) != []
+    chance = random.Random(5)
+    parts = ["X badge ", "1234", "1234-5678", "-", "-90", " ", "z", "badge", "::", "the "]
+    for _ in range(100):
+        sample = "".join(chance.choices(parts, k=15))
+        assert comparison.streamed(sample) == comparison.whole(sample)
+
+
+def test_the_word_after_counts_where_the_own_does_not() -> None:
+    """A token with a colon is no word, so Presidio takes the next one, stop words left out."""
+    comparison = compared("en", 0.01)
+    for sample in ("fe80::1%eth0 of the ip x", "fe80::1%eth0 x of the ip", "fe80::1%eth0\nip", "fe80::1%eth0  ip"):
+        assert comparison.streamed(sample) == comparison.whole(sample)
+    assert Found("IP_ADDRESS", 0, 12, 0.95) in comparison.whole("fe80::1%eth0 of the ip x")
+
+
 def test_words_far_back_count() -> None:
     """However many stop words stand between, and however long ago the word was let go."""
     sample = "ssn" + " the" * 3000 + " 987-65-4321 and"

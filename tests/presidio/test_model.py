@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -158,3 +160,9 @@ def test_clean_text_is_not_held() -> None:
     assert detector.frontier == 27
     detector.feed("but 4111 11")
     assert detector.frontier == 31
+
+
+def test_presidio_is_imported_only_when_a_rule_names_it() -> None:
+    """It takes a second and 80 MB."""
+    code = "import sys, safeproxy.presidio; assert not {'presidio_analyzer', 'spacy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
