@@ -119,7 +119,7 @@ def load_all(references: Iterable[str], base: Path = Path()) -> PresidioModel:
 def _enhancement() -> Enhancement:
     """The settings of the context enhancer that an AnalyzerEngine takes when it is given none."""
     enhancer = presidio().context_aware_enhancers.LemmaContextAwareEnhancer()
-    if enhancer.context_suffix_count or enhancer.context_matching_mode != "substring":
+    if enhancer.context_suffix_count or getattr(enhancer, "context_matching_mode", "substring") != "substring":
         raise RuleError("this version of presidio-analyzer looks for context words in another way; 2.2.366 is known")
     return Enhancement(
         enhancer.context_similarity_factor,

@@ -180,7 +180,7 @@ def _phones(recognizer: Any) -> Source:
     common = {**_common(recognizer), "regions": regions, "number_score": recognizer.SCORE}
     if kind.analyze is predefined.PhoneRecognizer.analyze:
         return Source(**common)
-    if kind.analyze is predefined.ZaMobileNumberRecognizer.analyze:
+    if (of_lines := getattr(predefined, "ZaMobileNumberRecognizer", None)) and kind.analyze is of_lines.analyze:
         return Source(**common, is_number=partial(_is_on_line, recognizer))
     raise RuleError(_needs_window(recognizer, "has an analyze() of its own"))
 
