@@ -79,7 +79,7 @@ def train(examples: Sequence[Example], plan: Plan, vectors: WordVectors | None =
             batch = _batch(documents, chosen, targets, weights)
             losses.append(network.step(batch, plan.rate * share, plan.vector_rate * share))
             step += 1
-        print(f"epoch {epoch + 1} of {plan.epochs}: loss {np.mean(losses):.4f}", file=sys.stderr)  # noqa: T201
+        print(f"epoch {epoch + 1} of {plan.epochs}: loss {np.mean(losses):.4f}", file=sys.stderr)
     kept = readable[held] if held.any() else learnt
     logits = np.concatenate(
         [_logits(network, _batch(documents, chosen, targets, weights)) for chosen in _portions(kept, BATCH)]

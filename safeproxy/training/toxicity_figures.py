@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         found = figures(load(options.model), options.data, rules_in(options.rules))
-        print(json.dumps(found, indent=1))  # noqa: T201
+        print(json.dumps(found, indent=1))
     except ConfigError as error:
         parser.exit(2, f"{error}\n")
 

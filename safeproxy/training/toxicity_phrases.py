@@ -24,7 +24,7 @@ _HOLE = regex.compile(r"\{(\w+)\}|\[([^\[\]]*)\]")
 def phrases(seed: int, file: Path = TEMPLATES) -> Iterator[Example]:
     """All sentences, the same ones for the same seed. Raises ConfigError for a template that cannot be filled."""
     fillings: dict[str, Sequence[str]] = {name: _word_list(pattern) for name, pattern in _LISTS.items()}
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     kind, count = "", 0
     labels: dict[str, float] = {}
     templates: list[str] = []
