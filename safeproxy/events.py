@@ -14,6 +14,7 @@ class Action(StrEnum):
 
     OBSERVE = "observe"
     MASK = "mask"
+    ENCRYPT = "encrypt"
     HASH = "hash"
     REDACT = "redact"
     HALT = "halt"

@@ -65,7 +65,7 @@ def fault(result: Result) -> str:
 def test_help_names_every_command() -> None:
     """The help of the whole lists what the issue of the command line promised."""
     text = run("--help").output
-    for command in ("serve", "demo", "scan", "rules", "eval", "bench"):
+    for command in ("serve", "demo", "scan", "reveal", "rules", "models", "eval", "bench"):
         assert command in text
 
 
@@ -186,6 +186,20 @@ def test_scan_wants_a_key_for_rules_that_hash(tmp_path: Path, monkeypatch: pytes
     first, second = run("scan", "--rules", file, stdin="rosebud rosebud").stdout.split()
     assert first == second
     assert "rosebud" not in first
+
+
+def test_what_was_encrypted_is_revealed_to_who_has_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another key changes nothing; without one the variable to set is named."""
+    file = tmp_path / "encrypt.yaml"
+    file.write_text("{id: e, title: e, entity: E, category: other, action: encrypt, words: [rosebud]}")
+    monkeypatch.setenv("SAFEPROXY_HASH_KEY", "k" * 16)
+    hidden = run("scan", "--rules", file, stdin="He said rosebud.\n").stdout
+    assert hidden.startswith("He said [E:")
+    assert run("reveal", stdin=hidden).stdout == "He said rosebud.\n"
+    monkeypatch.setenv("SAFEPROXY_HASH_KEY", "j" * 16)
+    assert run("reveal", stdin=hidden).stdout == hidden
+    monkeypatch.delenv("SAFEPROXY_HASH_KEY")
+    assert "SAFEPROXY_HASH_KEY" in fault(run("reveal", stdin=hidden))
 
 
 def test_check_counts_and_warns(rules: Path) -> None:

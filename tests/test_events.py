@@ -24,7 +24,7 @@ FINDING = Finding(
 
 def test_actions_have_an_order_of_strength() -> None:
     """Overlapping findings take the strongest."""
-    order = [Action.OBSERVE, Action.MASK, Action.HASH, Action.REDACT, Action.HALT]
+    order = [Action.OBSERVE, Action.MASK, Action.ENCRYPT, Action.HASH, Action.REDACT, Action.HALT]
     assert sorted(Action, key=lambda action: action.strength) == order
 
 
@@ -35,7 +35,7 @@ def test_severities_have_an_order() -> None:
 
 def test_names_are_those_of_rule_files() -> None:
     """Rule files and audit records spell them so."""
-    assert [str(action) for action in Action] == ["observe", "mask", "hash", "redact", "halt"]
+    assert [str(action) for action in Action] == ["observe", "mask", "encrypt", "hash", "redact", "halt"]
     assert [str(kind) for kind in ChannelKind] == [
         "content",
         "refusal",

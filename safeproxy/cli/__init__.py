@@ -136,8 +136,27 @@ def _hash_key(rules: RuleSet) -> bytes | None:
 
     key = os.environ.get("SAFEPROXY_HASH_KEY", "")
     if rules.needs_hash_key and not key:
-        raise Unusable("a rule has the action 'hash'; set SAFEPROXY_HASH_KEY to the key it shall use")
+        raise Unusable("a rule has the action 'hash' or 'encrypt'; set SAFEPROXY_HASH_KEY to the key it shall use")
     return key.encode() or None
+
+
+@main.command()
+@click.argument("file", default="-", type=click.Path(allow_dash=True, path_type=Path))
+@plain_errors
+def reveal(file: Path) -> None:
+    """Turn the stand-ins of the action `encrypt` back into what they stand for.
+
+    The text is that of FILE, or of standard input; the key is that of the proxy, in SAFEPROXY_HASH_KEY. What was not
+    made under this key stays as it is.
+    """
+    import os
+
+    from safeproxy.core.operators import decrypted
+
+    key = os.environ.get("SAFEPROXY_HASH_KEY", "")
+    if not key:
+        raise Unusable("set SAFEPROXY_HASH_KEY to the key that the proxy used")
+    click.echo(decrypted(_read(file), key.encode()).encode(), nl=False)
 
 
 def _finding_form(finding: Any) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def _stand_in(source: LoadedRule) -> str:
     return {
         "observe": "none, the text stays as it is",
         "mask": f"X for each character but the last {rule.mask_keep}",
+        "encrypt": f"[{rule.entity}:...], which the holder of the key can turn back",
         "hash": f"[{rule.entity}:...], the same for equal values",
         "redact": rule.stand_in,
         "halt": "none, the answer ends before the finding",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from safeproxy.core.operators import encrypted
 from safeproxy.core.rule import Rule
 from safeproxy.errors import ConfigError
 from safeproxy.events import Action
 
 #: What a masked code point turns into. A letter, so that it survives in JSON and markdown.
 MASK_CHARACTER = "X"
+#: The actions that need a key.
+KEYED = frozenset({Action.HASH, Action.ENCRYPT})
 #: Hex digits of a pseudonym: 64 bits, so that among a million values a collision is a 1 in 37 million chance.
 PSEUDONYM_DIGITS = 16
 
@@ -18,14 +21,16 @@ PSEUDONYM_DIGITS = 16
 def stand_in(rule: Rule, action: Action, text: str, hash_key: bytes | None) -> str:
     """The text delivered instead of ``text``, a span that ``rule`` decides by ``action``.
 
-    Raises ConfigError when a pseudonym is asked for and no key is configured.
+    Raises ConfigError when a key is needed and none is configured.
     """
     if action is Action.MASK:
         return masked(text, rule.mask_keep)
-    if action is Action.HASH:
+    if action in KEYED:
         if hash_key is None:
-            raise ConfigError(f"rule {rule.id!r} has action 'hash', which needs a hash key; none is configured")
-        return pseudonym(rule.entity, text, hash_key)
+            raise ConfigError(
+                f"rule {rule.id!r} has action {action.value!r}, which needs a hash key; none is configured"
+            )
+        return (pseudonym if action is Action.HASH else encrypted)(rule.entity, text, hash_key)
     return rule.stand_in
 
 

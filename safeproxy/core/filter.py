@@ -111,7 +111,7 @@ class StreamFilter:
     ) -> None:
         ruleset = rules if isinstance(rules, RuleSet) else RuleSet(rules)
         if hash_key is None and ruleset.needs_hash_key:
-            raise ConfigError("a rule has the action 'hash', which needs a hash key; none is configured")
+            raise ConfigError("a rule has the action 'hash' or 'encrypt', which needs a hash key; none is configured")
         self._rules = ruleset.rules
         self._acting: tuple[Detector, ...] = ruleset.acting_detectors(kind)
         self._watching: tuple[Detector, ...] = ruleset.watching_detectors(kind)

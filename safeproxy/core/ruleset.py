@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 
+from safeproxy.core.actions import KEYED
 from safeproxy.core.automaton import Machine
 from safeproxy.core.backtrack import BacktrackDetector, BacktrackPattern
 from safeproxy.core.detector import Detector, Model
@@ -41,7 +42,7 @@ class RuleSet:
         for rule in self.rules:
             if rule.after is not None and rule.action is Action.OBSERVE:
                 raise RuleError(f"rule {rule.id!r}: `after` needs an action that does more than observe")
-        self.needs_hash_key = any(rule.action is Action.HASH for rule in self.rules)
+        self.needs_hash_key = any(rule.action in KEYED for rule in self.rules)
         self._machines: dict[tuple[int, ...], Machine] = {}
         self._backtracks: dict[int, BacktrackPattern] = {}
         self._waiting: set[Callable[[], Detector]] = set()  # makers of detectors that may wait

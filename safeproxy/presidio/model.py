@@ -33,7 +33,7 @@ class PresidioModel:
 
     def __init__(self, sources: dict[str, tuple[Source, ...]], enhancement: Enhancement) -> None:
         self._sources = sources
-        self._enhancement = enhancement
+        self.enhancement = enhancement
         self._phones = PhoneMachine()
         self._tokenizers: dict[str, Tokenizer] = {}
         self._programs: dict[tuple[tuple[int, Rule], ...], Program] = {}
@@ -42,10 +42,14 @@ class PresidioModel:
 
     def _digest(self) -> str:
         lines = [f"{package} {version(package)}" for package in _PACKAGES]
-        lines.append(repr(tuple(self._enhancement)))
+        lines.append(repr(tuple(self.enhancement)))
         for reference, sources in sorted(self._sources.items()):
             lines += [reference, *(line for source in sources for line in described(source))]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def sources(self, reference: str) -> tuple[Source, ...]:
+        """The recognizers of a reference."""
+        return self._sources[reference]
 
     def entities(self, reference: str) -> tuple[str, ...]:
         """The entities that the recognizers of a reference find, each once."""
@@ -69,7 +73,7 @@ class PresidioModel:
             for source in sources:
                 if source.context and source.language not in self._tokenizers:
                     self._tokenizers[source.language] = Tokenizer(source.language)
-        return Program(taken, self._tokenizers, self._phones, self._enhancement)
+        return Program(taken, self._tokenizers, self._phones, self.enhancement)
 
     def _of(self, rule: Rule) -> tuple[Source, ...]:
         """The recognizers that a rule takes."""
@@ -115,7 +119,7 @@ def load_all(references: Iterable[str], base: Path = Path()) -> PresidioModel:
 def _enhancement() -> Enhancement:
     """The settings of the context enhancer that an AnalyzerEngine takes when it is given none."""
     enhancer = presidio().context_aware_enhancers.LemmaContextAwareEnhancer()
-    if enhancer.context_suffix_count or enhancer.context_matching_mode != "substring":
+    if enhancer.context_suffix_count or getattr(enhancer, "context_matching_mode", "substring") != "substring":
         raise RuleError("this version of presidio-analyzer looks for context words in another way; 2.2.366 is known")
     return Enhancement(
         enhancer.context_similarity_factor,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import regex
 
@@ -18,7 +19,7 @@ from safeproxy.core.judge import Judge
 from safeproxy.core.nfa import MAX_LOOK, Classes, Nfa
 from safeproxy.core.rule import Rule
 from safeproxy.core.scan import REACH_BACK
-from safeproxy.core.syntax import FLAGS, parse
+from safeproxy.core.syntax import FLAGS, IGNORE_CASE, parse
 from safeproxy.errors import RuleError
 
 # One item of a pattern: an escape, a class, the opening of a group, or a character.
@@ -67,7 +68,7 @@ def prepare(source: str, flags: int) -> Prepared:
     Raises RuleError where it can be neither run nor rewritten.
     """
     letters = _letters(flags)
-    source = _MANY_WORDS.sub(lambda words: _folded(regex.findall("[a-z]+", words[1])), source)
+    source = _MANY_WORDS.sub(lambda words: folded(regex.findall("[a-z]+", words[1]), flags), source)
     try:
         _try(source, letters)
     except RuleError:
@@ -112,20 +113,31 @@ def _rewritten(source: str, letters: str, flags: int) -> Prepared:
     return Prepared(source, letters, regex.compile(behind, flags) if behind else None, bounded)
 
 
-def _folded(words: Sequence[str]) -> str:
+def folded(words: Sequence[str], flags: int = 0) -> str:
     """The words as a pattern that reads common beginnings once and still prefers the word that comes first."""
     if not words:
         return ""
     if "" in words:
         place = words.index("")
         earlier, later = words[:place], [word for word in words[place + 1 :] if word]
-        branches = [*([_folded(earlier)] if earlier else []), "", *([_folded(later)] if later else [])]
+        branches = [*([folded(earlier, flags)] if earlier else []), "", *([folded(later, flags)] if later else [])]
         return f"(?:{'|'.join(branches)})"
     rests: dict[str, list[str]] = {}
     for word in words:
-        rests.setdefault(word[0], []).append(word[1:])
-    branches = [char + ("" if rest == [""] else _folded(rest)) for char, rest in rests.items()]
+        rests.setdefault(_same_letter(word[0], flags & IGNORE_CASE), []).append(word[1:])
+    branches = [
+        regex.escape(char, special_only=False) + ("" if rest == [""] else folded(rest, flags))
+        for char, rest in rests.items()
+    ]
     return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+
+
+@cache
+def _same_letter(char: str, ignore_case: int) -> str:
+    """One letter for all that are the same to `regex`."""
+    letter = char.casefold()
+    same = ignore_case and len(letter) == 1 and regex.fullmatch(regex.escape(letter), char, flags=ignore_case)
+    return letter if same else char
 
 
 def _without_global_flags(items: list[str]) -> tuple[list[str], str]:

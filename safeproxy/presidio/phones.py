@@ -33,7 +33,7 @@ AFTER = 3
 MAX_CANDIDATE = 1024
 #: Candidates with so few digits are remembered: mostly years and amounts, which are many and are no numbers.
 _FEW_DIGITS = 6
-_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED = 16_384
 
 
 class Region(NamedTuple):
@@ -59,10 +59,10 @@ def _decimals() -> str:
 
 
 class PhoneMachine:
-    """The candidate pattern, compiled, and what is remembered of short candidates; shared by all streams."""
+    """The candidate pattern, compiled, and which short candidates hold no number; shared by all streams."""
 
     def __init__(self) -> None:
-        self._remembered: dict[tuple[str, int, str, Region], tuple[int, int, Any] | None] = {}
+        self._hopeless: dict[tuple[str, Region], bool] = {}
 
     @cached_property
     def machine(self) -> Machine:
@@ -82,21 +82,31 @@ class PhoneMachine:
 
         Raises DetectorError when phonenumbers breaks.
         """
-        key = (window, at, candidate, region)
-        if key in self._remembered:
-            return self._remembered[key]
-        search = _MATCHER.PhoneNumberMatcher(window, region.code, leniency=region.leniency)
-        try:
-            match = search._extract_match(candidate, at)
-        except Exception as error:  # noqa: BLE001
-            # Whatever it is, the stream must fail closed. Its message may quote the text: keep its type only.
-            raise DetectorError(f"phonenumbers broke: {type(error).__name__}") from None
-        found = None if match is None else (match.start, match.end, match.number)
-        if found is None and sum(map(str.isdecimal, candidate)) <= _FEW_DIGITS:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = None
-        return found
+        if self._is_hopeless(candidate, region):
+            return None
+        match = _extracted(window, at, candidate, region)
+        return None if match is None else (match.start, match.end, match.number)
+
+    def _is_hopeless(self, candidate: str, region: Region) -> bool:
+        """Whether a candidate of few digits holds no number even by itself: its neighbours can only make it worse."""
+        if sum(map(str.isdecimal, candidate)) > _FEW_DIGITS:
+            return False
+        known = self._hopeless.get((candidate, region))
+        if known is None:
+            if len(self._hopeless) >= _MAX_REMEMBERED:
+                self._hopeless.clear()
+            known = _extracted(candidate, 0, candidate, region) is None
+            self._hopeless[(candidate, region)] = known
+        return known
+
+
+def _extracted(window: str, at: int, candidate: str, region: Region) -> Any:
+    """What the matcher makes of a candidate that stands at ``at`` in its window."""
+    try:
+        return _MATCHER.PhoneNumberMatcher(window, region.code, leniency=region.leniency)._extract_match(candidate, at)
+    except Exception as error:  # noqa: BLE001
+        # Whatever it is, the stream must fail closed. Its message may quote the text: keep its type only.
+        raise DetectorError(f"phonenumbers broke: {type(error).__name__}") from None
 
 
 class _Search:

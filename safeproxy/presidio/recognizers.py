@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import logging
@@ -107,7 +108,7 @@ def _unknown(reference: str) -> str:
             f"{reference} is found by an NLP model in Presidio, not by a recognizer of its own; "
             f"write `detector: ner` with the labels {', '.join(NER_LABELS[reference])}"
         )
-    near = [name for name in predefined() if reference.lower() in name.lower()][:3]
+    near = difflib.get_close_matches(reference, predefined(), n=2)
     hint = f" (is it {' or '.join(near)}?)" if near else ""
     return (
         f"Presidio has no recognizer or entity {reference!r}{hint}; expected a class such as CreditCardRecognizer, an "

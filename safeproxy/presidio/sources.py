@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import regex
+
 from safeproxy.core.rule import Overflow, Rule
 from safeproxy.errors import DetectorError, RuleError
 from safeproxy.presidio.buffer import Buffer
-from safeproxy.presidio.patterns import Prepared, prepare
+from safeproxy.presidio.patterns import Prepared, folded, prepare
 from safeproxy.presidio.phones import Number, Region, region_of
 from safeproxy.presidio.recognizers import presidio
 
@@ -120,8 +122,9 @@ def _patterns(recognizer: Any, *, is_iban: bool) -> Source:
     validates = type(recognizer).validate_result is not base.validate_result
     found = []
     for pattern in recognizer.patterns:
+        flags = int(recognizer.global_regex_flags)
         try:
-            prepared = prepare(pattern.regex, int(recognizer.global_regex_flags))
+            prepared = prepare(_with_folded_words(pattern.regex, recognizer.deny_list, flags), flags)
         except RuleError as error:
             raise RuleError(f"the recognizer {recognizer.name}, pattern {pattern.name!r}: {error}") from None
         make = _check_iban if is_iban else _check
@@ -136,6 +139,12 @@ def _patterns(recognizer: Any, *, is_iban: bool) -> Source:
             )
         )
     return Source(**_common(recognizer), patterns=tuple(found))
+
+
+def _with_folded_words(source: str, words: Sequence[str], flags: int) -> str:
+    """The pattern that Presidio makes of a deny list, its words folded: there may be thousands."""
+    listed = "|".join(map(regex.escape, words))
+    return source.replace(f"({listed})", f"({folded(words, flags)})") if words else source
 
 
 def _check(recognizer: Any, score: float, buffer: Buffer, start: int, end: int) -> list[Raw]:
@@ -155,16 +164,12 @@ def _check(recognizer: Any, score: float, buffer: Buffer, start: int, end: int) 
 
 
 def _check_iban(recognizer: Any, _score: float, buffer: Buffer, start: int, end: int) -> list[Raw]:
-    """What `IbanRecognizer.analyze`, which also tries shorter numbers, makes of a match.
-
-    Its pattern looks one character to each side.
-    """
-    first = max(buffer.offset, start - 1)
+    """What `IbanRecognizer.analyze`, which also tries shorter numbers, makes of a match."""
     try:
-        results = recognizer.analyze(buffer.slice(first, end + 1), [])
+        results = recognizer.analyze(buffer.slice(start, end), [])
     except Exception as error:  # noqa: BLE001 - as above
         raise DetectorError(f"the recognizer {recognizer.name} broke: {type(error).__name__}") from None
-    return [Raw(first + result.start, first + result.end, result.score) for result in results]
+    return [Raw(start + result.start, start + result.end, result.score) for result in results]
 
 
 def _phones(recognizer: Any) -> Source:
@@ -175,7 +180,7 @@ def _phones(recognizer: Any) -> Source:
     common = {**_common(recognizer), "regions": regions, "number_score": recognizer.SCORE}
     if kind.analyze is predefined.PhoneRecognizer.analyze:
         return Source(**common)
-    if kind.analyze is predefined.ZaMobileNumberRecognizer.analyze:
+    if (of_lines := getattr(predefined, "ZaMobileNumberRecognizer", None)) and kind.analyze is of_lines.analyze:
         return Source(**common, is_number=partial(_is_on_line, recognizer))
     raise RuleError(_needs_window(recognizer, "has an analyze() of its own"))
 

@@ -25,6 +25,8 @@ MAX_REMEMBERED = 4096
 
 # A run and the white space after it. `re` and spaCy both ask `str.isspace`; `regex` would not.
 _UNIT = re.compile(rf"(\S{{1,{MAX_RUN}}})(\s{{0,{MAX_RUN}}})|(\s{{1,{MAX_RUN}}})")
+# Half a pair, which JSON can spell and spaCy cannot take.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 #: Lemmas that `NlpArtifacts.set_keywords` leaves out beside stop words and punctuation.
 _LEFT_OUT = frozenset({"be", "-PRON-"})
 
@@ -62,7 +64,7 @@ class Tokenizer:
 
     def _split(self, run: str) -> Iterator[Token]:
         with self._spacy.memory_zone():
-            texts = [token.text for token in self._spacy.tokenizer(run)]
+            texts = [token.text for token in self._spacy.tokenizer(_SURROGATE.sub("\ufffd", run))]
         end = 0
         for text in texts:
             end += len(text)

@@ -225,7 +225,7 @@ class RuleModel(_Model):
     severity: Literal["low", "medium", "high", "critical"] = "medium"
     """How bad a finding is; breaks ties between overlapping findings of equal action."""
     action: Action = Action.REDACT
-    """What is done with a finding: observe, redact, mask, hash or halt."""
+    """What is done with a finding: observe, redact, mask, encrypt, hash or halt."""
     pattern: Annotated[str, Strict(), Field(min_length=1, max_length=65_536)] = ""
     """What to look for, in the syntax of the Python package `regex`."""
     words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=MAX_WORDS)] = ()

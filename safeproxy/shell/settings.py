@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     audit: Path = Field(default=Path("audit/log"), description="Folder of the audit trail; made if it is missing.")
     hash_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
         default=None,
-        description="Secret key for rules with the action hash, at least 16 bytes. Keep it: a new key "
+        description="Secret key for rules with the action hash or encrypt, at least 16 bytes. Keep it: a new key "
         "gives new pseudonyms.",
     )
     on_detector_error: Literal["halt", "pass"] = Field(

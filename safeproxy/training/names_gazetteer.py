@@ -166,7 +166,8 @@ class Names:
         chance = self.rng.random()
         if chance < 0.3:
             return self._word("large_places")
-        return self.town()[0] if chance < 0.8 else self.rng.choice(self.full_culture().cities)
+        town = self.town()[0] if chance < 0.8 else self.rng.choice(self.full_culture().cities)
+        return town.upper() if self.rng.random() < 0.05 else town
 
     def country(self) -> str:
         """A country."""

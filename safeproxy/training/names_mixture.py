@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from spacy.tokens import Doc
 
 from safeproxy.training.corpus import UNCLEAR, Text, disjoint, read, without_near_duplicates
 from safeproxy.training.names_gazetteer import Names, plain_letters
-from safeproxy.training.names_nameless import common_sentences, library, packages
+from safeproxy.training.names_nameless import CommonWords, common_sentences, common_words, library, packages, sentences
 from safeproxy.training.names_teachers import agreed
 from safeproxy.training.names_templates import Filler, generated
 
@@ -24,16 +25,17 @@ SHARES = {
     "crossner": 0.07,
     "gum": 0.06,
     "generated": 0.20,
-    "prose": 0.10,
-    "code": 0.06,
+    "prose": 0.12,
+    "code": 0.08,
     "common": 0.06,
-    "unmarked": 0.09,
+    "unmarked": 0.06,
+    "plain": 0.12,
 }
 """The share of each source among the texts drawn."""
 
 _NAMES_OF_TEACHER = frozenset(["PERSON", "GPE", "LOC", "FAC", "ORG", "PRODUCT", "WORK_OF_ART", "EVENT"])
 
-_SWAPPED = {"btc": 0.3, "wnut17": 0.3, "sgd": 0.5, "crossner": 0.5, "gum": 0.4}
+_SWAPPED = {"btc": 0.35, "wnut17": 0.35, "sgd": 0.5, "crossner": 0.5, "gum": 0.4}
 """How often the names of a text are exchanged for others."""
 
 
@@ -56,11 +58,13 @@ def mixture(data: Path, rng: random.Random, teacher: Language | None, second: La
 def _generators(data: Path, rng: random.Random) -> dict[str, Callable[[], Text]]:
     filler = Filler(rng)
     prose, code = (a + b for a, b in zip(library(held_out=False), packages(), strict=True))
-    common = common_sentences(data, [text.text for part in ("toxicity", "injection") for text in read(data, part)])
+    plain = [text.text for part in ("toxicity", "injection") for text in read(data, part)]
+    common, words = common_sentences(data, plain), common_words(data)
     return {
         "generated": lambda: generated(rng, filler),
         "prose": lambda: Text(rng.choice(prose)),
-        "common": lambda: Text(rng.choice(common)),
+        "plain": lambda: _some_sentences(rng.choice(plain), words, rng),
+        "common": lambda: Text(capitalised(rng.choice(common), rng)),
         "code": lambda: Text("\n".join(_run(code, rng))),
     }
 
@@ -104,6 +108,27 @@ def _meets(span: tuple[int, int, str], text: Text) -> bool:
     return any(span[0] < end and start < span[1] for start, end, _ in text.spans)
 
 
+def capitalised(sentence: str, rng: random.Random) -> str:
+    """Now and then a sentence of common words begun in its middle, made a heading, or cut down to a few capitals."""
+    words, chance = sentence.split(), rng.random()
+    start = rng.randrange(len(words))
+    if chance < 0.25:
+        return " ".join([words[start].capitalize(), *words[start + 1 :]])
+    if chance < 0.35:
+        return " ".join(word.capitalize() for word in words)
+    if chance < 0.5:
+        few = [word.capitalize() for word in words[start : start + rng.randint(1, 3)]]
+        return " ".join(few) + rng.choice(["", ":", ".", "!"])
+    return sentence
+
+
+def _some_sentences(text: str, words: CommonWords, rng: random.Random) -> Text:
+    found = list(sentences(text)) or ["..."]
+    start = rng.randrange(len(found))
+    chosen = " ".join(found[start : start + 2])
+    return Text(chosen, tuple(words.doubts(chosen)))
+
+
 def _run(lines: Sequence[str], rng: random.Random) -> Sequence[str]:
     start = rng.randrange(len(lines))
     return lines[start : start + rng.randint(1, 4)]
@@ -111,7 +136,23 @@ def _run(lines: Sequence[str], rng: random.Random) -> Sequence[str]:
 
 def _drawn(texts: Sequence[Text], swapped: float, names: Names) -> Text:
     text = names.rng.choice(texts)
+    if "@" in text.text and names.rng.random() < 0.15:
+        text = with_handles_apart(text)
     return with_other_names(text, names) if text.spans and names.rng.random() < swapped else text
+
+
+def with_handles_apart(text: Text) -> Text:
+    """The text with "@ ada" for "@ada", as split text has it; such a word is a person unless it is named already."""
+    out, spans, at = "", list(text.spans), 0
+    for match in re.finditer(r"(?<!\w)@(?=\w)", text.text):
+        out += text.text[at : match.end()] + " "
+        at = match.end()
+        here = len(out)
+        spans = [(a + (a >= here - 1), b + (b >= here), label) for a, b, label in spans]
+        word = re.match(r"\w+", text.text[at:])
+        assert word
+        spans.append((here, here + word.end(), "PERSON"))
+    return replace(text, text=out + text.text[at:], spans=disjoint(sorted(spans)))
 
 
 def with_other_names(text: Text, names: Names) -> Text:

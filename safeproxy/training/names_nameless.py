@@ -20,7 +20,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from safeproxy.training.corpus import read
+from safeproxy.training.corpus import UNCLEAR, read
 from safeproxy.training.names_gazetteer import known_names
 
 _SKIP = (
@@ -34,6 +34,8 @@ _SKIP = (
     "__pycache__",
 )
 
+_WORD_OR_NUMBER = re.compile(r"[#@]?\w+(?:['\u2019-]\w+)*")
+
 PACKAGES = ("numpy", "scipy", "sklearn", "spacy", "thinc", "pydantic", "jinja2", "requests", "click", "aiohttp", "rich")
 """Packages to train on, whose licences (BSD, MIT, Apache-2.0) permit it."""
 
@@ -42,7 +44,9 @@ _CREDIT = re.compile(
     re.IGNORECASE,
 )
 
-_COUNTRY = re.compile(r"\b(?:U\.?S\.?A?|U\.?K|EU)\b")
+_KNOWN = re.compile(
+    r"\b(?:U\.?S\.?A?|U\.?K|EU|IBM|W3C|IETF|ISO|Microsoft|Apple|Mozilla|Netscape|Motorola|Google|Amazon|NIST|IEEE)\b"
+)
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z\"'(`])")
 
@@ -102,7 +106,7 @@ def may_have_name(sentence: str) -> bool:
     """Whether a sentence of the library looks as if it names somebody or some place."""
     if _CREDIT.search(sentence):
         return True
-    if _COUNTRY.search(sentence):
+    if _KNOWN.search(sentence):
         return True
     # Class names (OrderedDict) and words in capitals are none of these; "Paris" and "Guido van Rossum" are.
     return any(word.istitle() and word in known_names() and not is_common(word) for word in _WORD.findall(sentence))
@@ -165,6 +169,14 @@ class CommonWords:
             return False
         return all(self._is_common(word.lower()) for word in words)
 
+    def doubts(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Unclear stretches: every word that may be a name, or part of one. The words between them are none."""
+        for match in _WORD_OR_NUMBER.finditer(text):
+            word = match[0]
+            small = word.islower() and word.title() not in known_names()
+            if not small and not self._is_common(word.lower()):
+                yield match.start(), match.end(), UNCLEAR
+
     def _is_common(self, word: str) -> bool:
         small = self._count[word]
         return small >= 5 and small > self._count[word.title()]
@@ -199,5 +211,10 @@ def _common_sentences(data: Path) -> list[str]:
 
 def common_sentences(data: Path, texts: Iterable[str]) -> list[str]:
     """The sentences of `texts` of which every word is common in the texts to train on, each once."""
-    words = CommonWords(text.text for part in ("ner", "toxicity") for text in read(data, part))
+    words = common_words(data)
     return list(dict.fromkeys(s for text in texts for s in sentences(text) if words.all_common(s)))
+
+
+def common_words(data: Path) -> CommonWords:
+    """What the texts to train on know of the words of the language."""
+    return CommonWords(text.text for part in ("ner", "toxicity") for text in read(data, part))

@@ -1,8 +1,8 @@
 """Generated text: templates of many kinds, filled with names of many cultures and with things that look like names.
 
-`{person}`, `{first}`, `{last}`, `{titled}` make persons, `{city}`, `{country}`, `{place}` places, `{address}` and `{street}`
-addresses, `{org}` organisations; every other slot is filled with something that is no name. A number at the end of a
-slot (`{first1}`) fills all of the same slots of a template with one value.
+`{person}`, `{first}`, `{last}`, `{titled}` make persons, `{city}`, `{country}`, `{place}` places, `{address}` and
+`{street}` addresses, `{org}` organisations; every other slot is filled with something that is no name. A number at the
+end of a slot (`{first1}`) fills all of the same slots of a template with one value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SLOT = re.compile(r"\{([a-z_]+)(\d?)\}")
 _LABEL = {
     "person": "PERSON", "first": "PERSON", "last": "PERSON", "surname_first": "PERSON", "initials": "PERSON",
     "city": "LOC", "country": "LOC", "place": "LOC",
-    "address": "ADDRESS", "street": "ADDRESS", "postcode": "ADDRESS",
+    "address": "ADDRESS", "street": "ADDRESS", "postcode": "ADDRESS", "unit": "ADDRESS", "username": "PERSON",
     "org": "ORG",
 }  # fmt: skip
 
@@ -44,6 +44,10 @@ def _phone(rng: random.Random) -> str:
             "###.###.####",
         ]
     )
+    return _digits(rng, shape)
+
+
+def _digits(rng: random.Random, shape: str) -> str:
     return re.sub("#", lambda _: str(rng.randint(0, 9)), shape)
 
 
@@ -91,6 +95,11 @@ class Filler:
             "link": lambda: (
                 rng.choice(["http://t.co/", "https://t.co/", "https://example.com/", "www.example.org/"]) + _handle(rng)
             ),
+            "long_number": lambda: _digits(
+                rng, rng.choice(["################", "###############", "#### #### #### ####"])
+            ),
+            "iban": lambda: rng.choice(["DE", "GB", "FR", "NL"]) + _digits(rng, "####################"),
+            "ip": lambda: _digits(rng, rng.choice(["1##.##.#.##", "10.0.#.#", "192.168.#.#"])),
             "code": lambda: f"{rng.choice(_WORDS['variable'])}.{rng.choice(_WORDS['function'])}()",
         }
         names = self.names
@@ -106,23 +115,19 @@ class Filler:
             "address": names.address,
             "street": names.street,
             "postcode": names.postcode,
+            "unit": names.unit,
+            "username": self._username,
             "org": names.org,
         }
 
     def _handle(self) -> str:
+        return _handle(self.rng) if self.rng.random() < 0.5 else self._username()
+
+    def _username(self) -> str:
         rng = self.rng
-        if rng.random() < 0.5:
-            return _handle(rng)
         first, last = "".join(self.names.first().split()), "".join(self.names.last().split())
-        return rng.choice(
-            [
-                first + last,
-                first.lower() + str(rng.randint(1, 99)),
-                f"{first}_{last}".lower(),
-                f"Real{last}",
-                f"{last}{first[0]}",
-            ]
-        )
+        forms = [first + last, first.lower() + str(rng.randint(1, 99)), f"{first}_{last}".lower(), f"Real{last}"]
+        return rng.choice([*forms, f"{last}{first[0]}"])
 
     def _email(self) -> str:
         whole = f"{self.names.first()}{self.rng.choice(['.', '', '_'])}{self.names.last()}"

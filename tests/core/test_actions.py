@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeproxy.core.actions import masked, pseudonym, stand_in
+from safeproxy.core.operators import decrypted
 from safeproxy.core.rule import Rule
 from safeproxy.errors import ConfigError
 from safeproxy.events import Action
@@ -65,11 +66,20 @@ def test_a_pseudonym_is_that_of_the_standard() -> None:
 @given(st.text(st.characters(), max_size=10))
 def test_stand_ins_are_made_of_safe_characters(text: str) -> None:
     """Whatever the span holds, lone surrogates included, none of it shows."""
-    for action in (Action.REDACT, Action.HASH):
+    for action in (Action.REDACT, Action.HASH, Action.ENCRYPT):
         assert SAFE.fullmatch(stand_in(rule(), action, text, KEY))
 
 
-def test_without_a_key_there_is_no_pseudonym() -> None:
+@pytest.mark.parametrize("action", [Action.HASH, Action.ENCRYPT])
+def test_without_a_key_there_is_no_pseudonym(action: Action) -> None:
     """The error names the rule and what is missing."""
-    with pytest.raises(ConfigError, match="'mail' has action 'hash', which needs a hash key"):
-        stand_in(rule(), Action.HASH, "ada@x.com", None)
+    with pytest.raises(ConfigError, match=f"'mail' has action '{action}', which needs a hash key"):
+        stand_in(rule(), action, "ada@x.com", None)
+
+
+def test_what_was_encrypted_can_be_turned_back() -> None:
+    """By who has the key, in the text around it."""
+    hidden = stand_in(rule(), Action.ENCRYPT, "ada@x.com", KEY)
+    assert "ada" not in hidden
+    assert decrypted(f"Write to {hidden}.", KEY) == "Write to ada@x.com."
+    assert decrypted(f"Write to {hidden}.", b"another") == f"Write to {hidden}."

@@ -240,6 +240,7 @@ def test_a_hash_key_is_needed_by_rules_that_hash() -> None:
     """Known before the first stream."""
     assert not RuleSet([ONE, TWO]).needs_hash_key
     assert RuleSet([ONE, replace(TWO, action=Action.HASH)]).needs_hash_key
+    assert RuleSet([ONE, replace(TWO, action=Action.ENCRYPT)]).needs_hash_key
 
 
 @pytest.mark.parametrize(

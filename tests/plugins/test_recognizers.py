@@ -51,7 +51,7 @@ def test_what_is_no_recognizer_is_refused(path: str, message: str) -> None:
 
 def test_a_settings_file_names_the_recognizer(tmp_path: Path) -> None:
     """Limits come from the file; without a name there is nothing to load."""
-    with pytest.raises(RuleError, match="needs package.module:ClassName"):
+    with pytest.raises(RuleError, match=r"needs package\.module:ClassName"):
         load("")
     file = tmp_path / "zebras.yaml"
     file.write_text(f"model: {ZEBRAS}\nloading: 0.01\n")

@@ -25,6 +25,23 @@ class Badges(PatternRecognizer):
         return len(set(pattern_text[1:5])) == 1
 
 
+class Nested(PatternRecognizer):
+    """Patterns that match inside of each other, with context words that stand near the inner match only."""
+
+    def __init__(self, supported_language: str = "en", *, with_context: bool = True) -> None:
+        super().__init__(
+            supported_entity="NESTED",
+            supported_language=supported_language,
+            patterns=[
+                Pattern("outer", r"X badge \d{4}", 0.3),
+                Pattern("inner", r"\d{4}", 0.3),
+                Pattern("longer", r"\d{4}-\d{4,6}", 0.3),
+                Pattern("lower", r"\d{4}-\d{4,6}-\d{2}", 0.2),
+            ],
+            context=["badge"] if with_context else None,
+        )
+
+
 class Sentences(EntityRecognizer):
     """Looks at whole sentences."""
 
@@ -43,5 +60,7 @@ class OwnContext(Badges):
 
 
 badges = Badges()
+nested_without_context = Nested(with_context=False)
 sentences = Sentences(supported_entities=["S"])
+many_words = PatternRecognizer(supported_entity="WORD", deny_list=[f"word{number}" for number in range(3000)])
 NOT_ONE = 5

@@ -47,9 +47,7 @@ OTHERS = {
 }
 STOP_WORDS = listed("the|is|of|a|my|to|and|it's|don't|be")
 WORDS = listed("Hello|world|please|pay|note|order|café|日本語|data-base|x=1|U.S.|e.g.|ok")
-SEPARATORS = (
-    *[" "] * 14, "\n", "  ", ",", ". ", ": ", "; ", "\t", " - ", "/", "", '"', "\n\n", "=", "(", ")", "'", ",", "\u00a0",
-)  # fmt: skip
+SEPARATORS = (*[" "] * 14, *listed("\n|  |,|. |: |; |\t| - |/||\"|\n\n|=|(|)|'|,|\u00a0"))
 _ARABIC = {48 + digit: 0x660 + digit for digit in range(10)}
 
 

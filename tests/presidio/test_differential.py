@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -21,6 +22,7 @@ UNBOUNDED = ("InPanRecognizer", "UsHealthInsuranceMemberIdRecognizer")
 QUICK = settings(
     max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
 )
+HERE = Path(__file__).parent
 seeds = st.integers(min_value=0, max_value=2**32)
 
 
@@ -78,6 +80,43 @@ def test_the_generated_texts_are_full_of_findings() -> None:
 def test_a_long_text() -> None:
     """Text that is longer than what a stream keeps of it."""
     assert assert_same("en", 0.01, 7, most=600) > 50
+
+
+def test_deny_lists_and_classes_of_ones_own() -> None:
+    """From Presidio's own files and by import path."""
+    references = ["recognizers.yaml#Titles recognizer@en", "tests.presidio.custom:Badges"]
+    comparison = Comparison(references, "en", 0.01, HERE)
+    chance = random.Random(3)
+    parts = ["Mr.", "mrs.", "Dr.", "doctor ", "badge", "B1234", "B1235-6", "B1111", " ", ".", "(", "Mr", "the"]
+    found = 0
+    for _ in range(150):
+        sample = "".join(chance.choices(parts, k=20))
+        expected = comparison.whole(sample)
+        assert comparison.streamed(cuttings(sample, chance)) == expected
+        found += len(expected)
+    assert found > 100
+
+
+@pytest.mark.parametrize("name", ["Nested", "nested_without_context"])
+def test_matches_inside_of_each_other(name: str) -> None:
+    """What is covered is dropped before its context is looked at, however much later that is known."""
+    comparison = Comparison([f"tests.presidio.custom:{name}"], "en", 0.01)
+    covered, longer = "X badge 1234z y", "no. 1234-567890. 1234-5678-90"
+    assert comparison.streamed(covered) == comparison.whole(covered) == [Found("NESTED", 0, 12, 0.3)]
+    assert comparison.streamed(longer) == comparison.whole(longer) != []
+    chance = random.Random(5)
+    parts = ["X badge ", "1234", "1234-5678", "-", "-90", " ", "z", "badge", "::", "the "]
+    for _ in range(100):
+        sample = "".join(chance.choices(parts, k=15))
+        assert comparison.streamed(sample) == comparison.whole(sample)
+
+
+def test_the_word_after_counts_where_the_own_does_not() -> None:
+    """A token with a colon is no word, so Presidio takes the next one, stop words left out."""
+    comparison = compared("en", 0.01)
+    for sample in ("fe80::1%eth0 of the ip x", "fe80::1%eth0 x of the ip", "fe80::1%eth0\nip", "fe80::1%eth0  ip"):
+        assert comparison.streamed(sample) == comparison.whole(sample)
+    assert Found("IP_ADDRESS", 0, 12, 0.95) in comparison.whole("fe80::1%eth0 of the ip x")
 
 
 def test_words_far_back_count() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -12,7 +15,7 @@ from safeproxy.core.rule import Filters, Overflow, Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import DetectorError, RuleError
 from safeproxy.events import Action
-from safeproxy.presidio import load, load_all
+from safeproxy.presidio import PresidioModel, load, load_all
 from safeproxy.presidio.compare import Found
 
 BADGES = "tests.presidio.custom:Badges"
@@ -23,8 +26,13 @@ def rule(reference: str, **settings: object) -> Rule:
     return replace(base, **settings)  # type: ignore[arg-type]
 
 
+@cache
+def loaded(references: tuple[str, ...]) -> PresidioModel:
+    return load_all(references)
+
+
 def filtered(rules: list[Rule], text: str, size: int = 3) -> str:
-    model = load_all([rule.model for rule in rules])
+    model = loaded(tuple(rule.model for rule in rules))
     stream = StreamFilter(RuleSet(rules, {("presidio", rule.model): model for rule in rules}))
     pieces = (text[at : at + size] for at in range(0, len(text), size))
     return "".join(map(stream.feed, pieces)) + stream.finish()
@@ -46,6 +54,20 @@ def test_rules_in_a_filter() -> None:
     assert filtered(rules, text) == "Card [CREDIT_CARD], ssn XXXXXXX9999, mail [EMAIL_ADDRESS]."
 
 
+def test_the_same_for_every_cutting() -> None:
+    """And the same as at once: spans that overlap, that are decided late, that are never found."""
+    rules = [
+        rule("US_SSN", entity="US_SSN"),
+        rule("PHONE_NUMBER", entity="PHONE_NUMBER", threshold=0.4),
+        rule("UrlRecognizer", entity="URL"),
+        rule("EmailRecognizer", entity="EMAIL_ADDRESS", action=Action.MASK),
+    ]
+    text = "Social security: 219-09-9999, or 219-09-999; see 'x.community' or a.b@c.org, (212) 555-5555."
+    outs = {filtered(rules, text, size) for size in (1, 2, 3, 5, 8, 13, len(text))}
+    # The host of the address is a URL to Presidio, and `redact` is stronger than `mask`.
+    assert outs == {"Social security: [US_SSN], or 219-09-999; see [URL] or [URL], [PHONE_NUMBER]."}
+
+
 def test_a_validator_may_say_yes_no_or_nothing() -> None:
     """Yes makes the score 1, no drops the result, nothing leaves the pattern's score."""
     assert spans(rule(BADGES, threshold=0.1), "B1234 B1111 B1235") == [Found("", 0, 5, 1.0), Found("", 12, 17, 0.3)]
@@ -54,6 +76,12 @@ def test_a_validator_may_say_yes_no_or_nothing() -> None:
 def test_what_is_covered_with_at_least_its_score_is_dropped() -> None:
     """Here the longer match has the lower score, so both stay."""
     assert spans(rule(BADGES, threshold=0.1), "B1235-6") == [Found("", 0, 5, 0.3), Found("", 0, 7, 0.2)]
+
+
+def test_a_deny_list_may_have_thousands_of_words() -> None:
+    """They are read together."""
+    one = rule("tests.presidio.custom:many_words")
+    assert spans(one, "a word1999 b, word19990, WORD7.") == [Found("", 2, 10, 1.0), Found("", 25, 30, 1.0)]
 
 
 def test_context_raises_the_score() -> None:
@@ -124,7 +152,7 @@ def test_what_a_stream_keeps_is_bounded() -> None:
     model = load_all(["CREDIT_CARD", "PHONE_NUMBER", "US_BANK_NUMBER"])
     names = ("CREDIT_CARD", "PHONE_NUMBER", "US_BANK_NUMBER")
     detector = model.detector([(i, rule(name, threshold=0.05)) for i, name in enumerate(names)])
-    for number in range(3000):
+    for number in range(300):
         detector.feed(f"In {number} the account was {number * 7919}; call 212 555 {number:04}. ")
     assert len(detector._buffer.text) < 5000  # type: ignore[attr-defined]
     assert len(detector._results) < 10  # type: ignore[attr-defined]
@@ -138,3 +166,9 @@ def test_clean_text_is_not_held() -> None:
     assert detector.frontier == 27
     detector.feed("but 4111 11")
     assert detector.frontier == 31
+
+
+def test_presidio_is_imported_only_when_a_rule_names_it() -> None:
+    """It takes a second and 80 MB."""
+    code = "import sys, safeproxy.presidio; assert not {'presidio_analyzer', 'spacy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,7 @@ from safeproxy.core.automaton import Machine
 from safeproxy.core.rule import Rule
 from safeproxy.core.scan import PatternDetector
 from safeproxy.errors import RuleError
-from safeproxy.presidio.patterns import BehindJudge, Prepared, prepare
-from safeproxy.presidio.patterns import _folded as folded
+from safeproxy.presidio.patterns import BehindJudge, Prepared, folded, prepare
 
 FLAGS = int(regex.I | regex.M | regex.S)
 
@@ -58,12 +57,18 @@ def test_flags_in_the_middle_count_for_all() -> None:
     assert prepare(with_flags, 0).flags == "i"
 
 
-@given(st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=9), st.text("abcxy", max_size=30))
-def test_folded_words_prefer_the_same(words: list[str], text: str) -> None:
+@settings(deadline=None)
+@given(
+    st.lists(st.text("aAb.ſS", min_size=1, max_size=4), min_size=1, max_size=9),
+    st.text("aAb.sſSxy", max_size=30),
+    st.sampled_from([0, int(regex.I)]),
+)
+def test_folded_words_prefer_the_same(words: list[str], text: str, flags: int) -> None:
     """The earliest word of the list, also where what follows decides."""
     for rest in ("", "(?:x|(?=y))"):
-        expected = [m.span() for m in regex.finditer(f"(?:{'|'.join(words)}){rest}", text)]
-        assert [m.span() for m in regex.finditer(folded(words) + rest, text)] == expected
+        pattern = f"(?:{'|'.join(map(regex.escape, words))}){rest}"
+        expected = [m.span() for m in regex.finditer(pattern, text, flags=flags)]
+        assert [m.span() for m in regex.finditer(folded(words, flags) + rest, text, flags=flags)] == expected
 
 
 def test_what_is_bounded_says_so() -> None:

@@ -19,8 +19,8 @@ PARTS = st.one_of(
     st.text("ab1.,:;-'\"()/$ \n\t\u00a0\x1c", max_size=12),
     st.sampled_from(
         listed(
-            "don't|U.S.|e.g.|http://x.org/a?b=c|12:30|is:3|:)|:-D|a:b|10km|$5.00|can't've|C++|co-op|...|  | \n | the | of |"
-            "ssn|Café|日本語|(see|it's|'re|“q”|a.b@c.de|3,000.50|x=y|\\n|\u200b"
+            "don't|U.S.|e.g.|http://x.org/a?b=c|12:30|is:3|:)|:-D|a:b|10km|$5.00|can't've|C++|co-op|...|  | \n | the "
+            "| of |ssn|Café|日本語|(see|it's|'re|“q”|a.b@c.de|3,000.50|x=y|\\n|\u200b"
         )
     ),
 )
@@ -56,6 +56,11 @@ def test_which_words_count() -> None:
     """Stop words, punctuation and what holds a colon do not."""
     assert [token.keyword for token in tokenizer().tokens("(The:SSN,be")] == ["", "", "", "ssn", "", ""]
     assert [token.keyword for token in tokenizer().tokens("12:30")] == [""]
+
+
+def test_half_a_surrogate_pair_is_a_character() -> None:
+    """JSON can spell it; UTF-8 cannot."""
+    assert [token.end for token in tokenizer().tokens("a\ud800b,c")][-1] == 5
 
 
 def test_memory_is_bounded() -> None:

@@ -20,6 +20,7 @@ from safeproxy.training.names import (
     rate_factor,
     tags_of,
     train,
+    with_caution,
     with_weights_of,
 )
 
@@ -110,3 +111,12 @@ def test_the_pipeline_shipped_knows_no_words_of_the_training() -> None:
     thin = with_weights_of(nlp, SMALL)
     assert "Sampleton" in nlp.vocab.strings
     assert "Sampleton" not in thin.vocab.strings
+
+
+def test_with_caution_fewer_names_are_found() -> None:
+    """Much of it and nothing is found; the opposite and every token is a name."""
+    nlp = blank(SMALL)
+    with_caution(nlp, 100.0)
+    assert not nlp("Ada Example lives here").ents
+    with_caution(nlp, -200.0)
+    assert "O" not in [token.ent_iob_ for token in nlp("Ada Example lives here")]

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from safeproxy.training.corpus import UNCLEAR, Text
 from safeproxy.training.names_gazetteer import Names
-from safeproxy.training.names_mixture import disguised, joined, mistyped, with_other_names
+from safeproxy.training.names_mixture import (
+    capitalised,
+    disguised,
+    joined,
+    mistyped,
+    with_handles_apart,
+    with_other_names,
+)
 
 TEXT = Text("Ada Example met #Bo in Sampleton.", ((0, 11, "PERSON"), (16, 19, "PERSON"), (23, 32, "LOC")), "x")
 
@@ -52,3 +59,28 @@ def test_joined_texts_keep_their_names(joint: str) -> None:
     text = joined([TEXT, Text("No."), TEXT], joint)
     assert text.text == joint.join([TEXT.text, "No.", TEXT.text])
     assert pieces(text) == pieces(TEXT) * 2
+
+
+@given(st.integers(0, 10**6))
+def test_capitals_change_no_word(seed: int) -> None:
+    """What remains of the sentence are its words in their order."""
+    made = capitalised("one two three, four!", random.Random(seed))
+    assert made.lower().strip(":.!") in "one two three, four!"
+    assert made
+
+
+def test_handles_written_apart_are_persons() -> None:
+    """Every span moves along; a handle within a span stays part of it."""
+    text = with_handles_apart(Text("Ada: hi @bo_1 and @cy, in Sampleton", ((0, 3, "PERSON"), (26, 35, "LOC"))))
+    assert text.text == "Ada: hi @ bo_1 and @ cy, in Sampleton"
+    assert pieces(text) == [("Ada", "PERSON"), ("bo_1", "PERSON"), ("cy", "PERSON"), ("Sampleton", "LOC")]
+
+
+@given(st.text(alphabet="@a .", max_size=20), st.integers(0, 10), st.integers(1, 10))
+def test_handles_written_apart_keep_the_other_names(text: str, start: int, length: int) -> None:
+    """A name is still covered by a span, and all spans are within the text."""
+    name = text[start : start + length]
+    made = with_handles_apart(Text(text, ((start, start + len(name), "LOC"),) if name else ()))
+    assert made.text.replace("@ ", "@").replace(" ", "") == text.replace("@ ", "@").replace(" ", "")
+    assert all(0 <= a < b <= len(made.text) for a, b, _ in made.spans)
+    assert ("LOC" in [label for _, _, label in made.spans]) == bool(name)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 import pytest
 
+from safeproxy.training import names_nameless
 from safeproxy.training.names_nameless import (
     CommonWords,
     code_lines,
     comments,
     docstrings,
+    is_held_out,
     library,
     may_have_name,
     sentences,
@@ -45,6 +50,14 @@ def test_code_lines_are_no_comments() -> None:
     assert list(code_lines("# comment line\n  x = compute(1)\n\nif x:\n")) == ["x = compute(1)"]
 
 
+@pytest.fixture
+def _few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library as if it had these words, so that it need not be read."""
+    counts = Counter({"mark": 9, "Mark": 2, "Return": 9, "return": 20})
+    monkeypatch.setattr(names_nameless, "_library_words", lambda: counts)
+
+
+@pytest.mark.usefixtures("_few_words")
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -60,6 +73,7 @@ def test_what_looks_like_a_name_is_left_out(sentence: str) -> None:
     assert may_have_name(sentence)
 
 
+@pytest.mark.usefixtures("_few_words")
 @pytest.mark.parametrize(
     "sentence",
     ["Return the OrderedDict as it is.", "Mark the file as read.", "Raise ValueError if the key is unknown."],
@@ -69,12 +83,33 @@ def test_code_words_and_common_words_are_no_names(sentence: str) -> None:
     assert not may_have_name(sentence)
 
 
+@pytest.fixture
+def _few_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library as if it had a few modules, so that it is read in no time."""
+    few = [
+        path
+        for path in names_nameless.modules()
+        if path.stem in ("abc", "bisect", "calendar", "heapq", "queue", "textwrap")
+    ]
+    monkeypatch.setattr(names_nameless, "modules", lambda: few)
+    names_nameless._library_words.cache_clear()
+    yield
+    names_nameless._library_words.cache_clear()
+
+
+@pytest.mark.usefixtures("_few_modules")
 def test_nothing_is_held_out_and_taught() -> None:
-    """The sentences that judge are not the sentences that teach, but for lines of code that recur."""
+    """Every module either teaches or judges, and so do its sentences."""
+    assert {is_held_out(path) for path in names_nameless.modules()} == {True, False}
     taught, judged = library(held_out=False), library(held_out=True)
-    assert len(judged[0]) > 5000
-    assert len(judged[1]) > 2500
-    assert len(set(taught[0]) & set(judged[0])) < len(judged[0]) / 20
+    assert all(taught + judged)
+    assert not set(taught[0]) & set(judged[0])
+
+
+def test_a_third_of_the_modules_is_held_out() -> None:
+    """Roughly: it is drawn by a checksum."""
+    judged = [path for path in names_nameless.modules() if is_held_out(path)]
+    assert 0.25 < len(judged) / len(names_nameless.modules()) < 0.4
 
 
 def test_common_words_are_those_mostly_written_small() -> None:
@@ -84,3 +119,10 @@ def test_common_words_are_those_mostly_written_small() -> None:
     assert not words.all_common("The file is Sampleton")
     assert not words.all_common("sampleton is here")
     assert not words.all_common("Here is a rarity")
+
+
+def test_doubts_are_the_words_that_may_be_names() -> None:
+    """Numbers, capitals, and small words which are names elsewhere; common words and handles are none."""
+    words = CommonWords(["the file is here"] * 9)
+    text = "The file of sampleton, anna and Sampleton is 12 here, @handle"
+    assert [text[start:end] for start, end, _ in words.doubts(text)] == ["anna", "Sampleton", "12"]
