@@ -27,6 +27,8 @@ from safeproxy.core.rule import Rule
 from safeproxy.core.sentences import sentences
 from safeproxy.core.toxicity import ToxicityModel
 from safeproxy.errors import ConfigError
+from safeproxy.evaluation import ranking
+from safeproxy.evaluation.ranking import FALSE_POSITIVE_RATES, Ranker
 from safeproxy.models.toxicity import load
 from safeproxy.rulesets import SHIPPED, load_with_sources
 from safeproxy.training.toxicity_data import known_labels, read_records
@@ -55,31 +57,8 @@ Numbers = NDArray[np.float64]
 
 
 def auroc(truth: NDArray[np.bool_], scores: Numbers) -> float:
-    """Area under the ROC curve, ties counted half (the Mann-Whitney statistic); nan without both classes."""
-    positives = int(truth.sum())
-    negatives = len(truth) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, which, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
-    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def auprc(truth: NDArray[np.bool_], scores: Numbers) -> float:
-    """Average precision: the mean of the precisions at each positive, best first; ties in order of appearance."""
-    hits = truth[np.argsort(-scores, kind="stable")]
-    if not hits.any():
-        return float("nan")
-    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
-
-
-def recall_at(truth: NDArray[np.bool_], scores: Numbers, false_positives: float) -> float:
-    """Share of the positives found at the lowest threshold that at most this share of the negatives exceeds."""
-    if truth.all() or not truth.any():
-        return float("nan")
-    harmless = np.sort(scores[~truth])[::-1]
-    cut = harmless[min(int(false_positives * len(harmless)), len(harmless) - 1)]
-    return float((scores[truth] > cut).mean())
+    """Area under the ROC curve, ties counted half; nan without both classes."""
+    return ranking.auroc(Ranker(scores, truth).ranking(np.ones(len(scores))))
 
 
 def category_figures(model: ToxicityModel, records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -95,12 +74,10 @@ def category_figures(model: ToxicityModel, records: Sequence[dict[str, Any]]) ->
         values = np.array([scores[number][category] for number in chosen])
         if truth.all() or not truth.any():
             continue
-        figures[category] = {
-            "texts": len(chosen),
-            "positive": int(truth.sum()),
-            "AUROC": auroc(truth, values),
-            "AUPRC": auprc(truth, values),
-        } | {f"recall at {share:.0%} false positives": recall_at(truth, values, share) for share in (0.01, 0.02, 0.05)}
+        names = ["AUROC", "AUPRC", *(f"recall at {share:.0%} false positives" for share in FALSE_POSITIVE_RATES)]
+        summary = Ranker(values, truth).summary(np.ones(len(values))).tolist()
+        counts = {"texts": len(chosen), "positive": int(truth.sum())}
+        figures[category] = counts | dict(zip(names, summary, strict=True))
     return figures
 
 

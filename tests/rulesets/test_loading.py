@@ -187,7 +187,10 @@ def test_a_rule_file_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
         ("score: .5\nthreshold: 2", "9:12: 'threshold' is 2, a number; expected less than or equal to 1"),
         ("enabled: 1", "8:10: 'enabled' is 1, a number; expected true or false"),
         ("max_length: 1.5", "8:13: 'max_length' is 1.5, a number; expected a whole number"),
-        ("action: destroy", "8:9: 'action' is 'destroy'; expected 'observe', 'mask', 'encrypt', 'hash', 'redact' or 'halt'"),
+        (
+            "action: destroy",
+            "8:9: 'action' is 'destroy'; expected 'observe', 'mask', 'encrypt', 'hash', 'redact' or 'halt'",
+        ),
         ("flags: q", "8:8: 'q' is not a flag; expected letters of 'imsxa'"),
         ("on: [request]", "8:5: 'on' is a list; expected a mapping"),
         ("on: {channels: content}", "8:16: 'channels' is 'content'; expected a list"),

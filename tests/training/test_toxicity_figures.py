@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from safeproxy.core.rule import Rule
 from safeproxy.training.toxicity_figures import (
-    auprc,
     auroc,
     category_figures,
     flagged,
@@ -20,7 +19,6 @@ from safeproxy.training.toxicity_figures import (
     group_figures,
     library_documentation,
     microseconds_a_word,
-    recall_at,
     rules_in,
 )
 from tests.core.toy_toxicity import toy_model
@@ -39,20 +37,6 @@ def test_auroc_is_the_share_of_pairs_in_order(pairs: list[tuple[bool, int]]) -> 
         return
     order = [(p > n) + 0.5 * (p == n) for p in scores[truth] for n in scores[~truth]]
     assert found == pytest.approx(np.mean(order))
-
-
-def test_auprc() -> None:
-    """The mean of the precisions at the positives."""
-    assert auprc(np.array([True, False, True]), np.array([0.9, 0.8, 0.7])) == pytest.approx((1 + 2 / 3) / 2)
-    assert math.isnan(auprc(np.array([False]), np.array([0.5])))
-
-
-def test_recall_at_false_positives() -> None:
-    """Found is what scores higher than all but so many of the harmless."""
-    truth = np.array([True] * 4 + [False] * 10)
-    scores = np.array([0.95, 0.85, 0.5, 0.1, *np.linspace(0, 0.9, 10)])
-    assert recall_at(truth, scores, 0.0) == 0.25
-    assert recall_at(truth, scores, 0.1) == 0.5
 
 
 def test_figures_by_category_group_and_function() -> None:
