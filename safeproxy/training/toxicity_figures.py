@@ -58,7 +58,7 @@ Numbers = NDArray[np.float64]
 
 def auroc(truth: NDArray[np.bool_], scores: Numbers) -> float:
     """Area under the ROC curve, ties counted half; nan without both classes."""
-    return ranking.auroc(Ranker(scores, truth).ranking(np.ones(len(scores))))
+    return ranking.auroc(Ranker(scores, truth).ranking(np.ones(len(scores)))) if len(scores) else float("nan")
 
 
 def category_figures(model: ToxicityModel, records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
