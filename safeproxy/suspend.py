@@ -9,39 +9,95 @@ command line tool say, `wait` blocks.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
+
+#: Most workers that are kept for later calls.
+MAX_IDLE = 256
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 
-class _Call(greenlet):
-    """A call that can be left and resumed."""
+class _Outcome:
+    """How a call ended. It is emptied when it is read: the worker that made it refers to it until its next call."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: object = None, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+
+    def take(self) -> Any:
+        """The value; raises the error."""
+        value, error = self.value, self.error
+        self.value = self.error = None
+        if error is not None:
+            raise error
+        return value
+
+
+_Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class _Worker(greenlet):
+    """Makes one call after another, each of which may be left and resumed: a new greenlet costs ten times a switch."""
+
+    def run(self, task: _Task | None) -> None:
+        """The worker's life; it is given a task each time it is switched to between two calls."""
+        while task is not None:
+            outcome = _made(task)
+            task = None
+            assert self.parent is not None
+            task = self.parent.switch(outcome)
+
+
+def _made(task: _Task) -> _Outcome:
+    function, args, kwargs = task
+    try:
+        return _Outcome(function(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the call is awaited
+        return _Outcome(error=error)
+
+
+class _Idle(threading.local):
+    """The workers of a thread that have nothing to do; a greenlet cannot change its thread."""
+
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+
+
+_idle = _Idle()
 
 
 def suspended_here() -> bool:
     """Whether the caller is inside of `run`, so that `wait` does not block."""
-    return isinstance(getcurrent(), _Call)
+    return isinstance(getcurrent(), _Worker)
 
 
 async def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call the function; while something in it waits, let the event loop go on. Raises what the function raises."""
-    call = _Call(function)
-    call.gr_context = getcurrent().gr_context
-    result = call.switch(*args, **kwargs)
-    while not call.dead:
+    here, workers = getcurrent(), _idle.workers
+    worker = workers.pop() if workers else _Worker()
+    worker.parent = here
+    worker.gr_context = here.gr_context
+    result = worker.switch((function, args, kwargs))
+    while not isinstance(result, _Outcome):
         try:
             answer = await (asyncio.wrap_future(result) if isinstance(result, Future) else result)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits, a cancellation too
-            result = call.throw(error)
+            result = worker.throw(error)
         else:
-            result = call.switch(answer)
-    return cast("R", result)
+            result = worker.switch(answer)
+    worker.gr_context = None
+    if len(workers) < MAX_IDLE:
+        workers.append(worker)
+    return cast("R", result.take())
 
 
 def wait(pending: Future[R] | Awaitable[R]) -> R:
@@ -50,7 +106,7 @@ def wait(pending: Future[R] | Awaitable[R]) -> R:
     Raises what the pending work raises, and RuntimeError for an awaitable outside of `run`.
     """
     caller = getcurrent()
-    if isinstance(caller, _Call):
+    if isinstance(caller, _Worker):
         assert caller.parent is not None
         return cast("R", caller.parent.switch(pending))
     if isinstance(pending, Future):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+import gc
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
+from typing import cast
 
 import pytest
 
@@ -88,6 +92,56 @@ async def test_calls_wait_side_by_side() -> None:
     first.set_result(None)
     await tasks[0]
     assert order == ["a begins as A", "b begins as B", "b ends as B", "a ends as A"]
+
+
+async def test_an_idle_worker_keeps_nothing_of_its_last_call() -> None:
+    """What a stream held goes with the stream."""
+
+    class Held:
+        pass
+
+    def call(held: Held, fail: bool) -> Held:
+        if fail:
+            raise ValueError(held)
+        return held
+
+    held = Held()
+    seen = weakref.ref(held)
+    assert await run(call, held, False) is held
+    with suppress(ValueError):
+        await run(call, held, True)
+    del held
+    gc.collect()
+    assert seen() is None
+
+
+async def test_calls_within_calls_have_a_worker_each() -> None:
+    """One that waits is not given to another."""
+    loop = asyncio.get_running_loop()
+
+    def call(number: int) -> int:
+        pending = loop.create_future()
+        loop.call_soon(pending.set_result, number)
+        return cast("int", wait(pending)) + cast("int", wait(asyncio.ensure_future(run(inner, number))))
+
+    def inner(number: int) -> int:
+        pending = loop.create_future()
+        loop.call_soon(pending.set_result, 10 * number)
+        return cast("int", wait(pending))
+
+    assert await asyncio.gather(*(run(call, number) for number in range(20))) == [11 * n for n in range(20)]
+
+
+def test_each_loop_and_thread_has_its_own() -> None:
+    """A greenlet cannot change its thread; a new loop in the same one may use it again."""
+
+    def call(number: int) -> int:
+        return number if suspended_here() else -1
+
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda number: asyncio.run(run(call, number)), range(8))
+        assert list(results) == list(range(8))
+    assert asyncio.run(run(call, 1)) == asyncio.run(run(call, 1)) == 1
 
 
 def test_outside_of_run_waiting_blocks() -> None:

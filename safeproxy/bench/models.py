@@ -18,6 +18,8 @@ from safeproxy.events import Action
 
 #: How many streams have a piece of text in the same turn of the event loop.
 TOGETHER = (1, 50, 200)
+#: Pieces that many streams get in all.
+LONG = 20_000
 #: A word, or a sign that stands alone: near to what tokenizers make of English prose.
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
@@ -69,7 +71,7 @@ def _holds(rules: RuleSet, pieces: Sequence[str]) -> list[int]:
 
 def _chunk_seconds(rules: RuleSet, pieces: Sequence[str], count: int, *, quick: bool) -> float:
     """Seconds of CPU per piece when ``count`` streams get one each in every turn; the best of some passes, warm."""
-    turns = len(pieces) if count == 1 else max(20, len(pieces) // count)
+    turns = len(pieces) if count == 1 else LONG // count  # long enough that how a stream begins does not count
     passes = 2 if quick else 4
     return min(asyncio.run(_turns(rules, pieces, count, turns)) for _ in range(passes)) / (count * turns)
 
