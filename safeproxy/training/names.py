@@ -77,7 +77,7 @@ def blank(shape: Shape) -> Language:
     nlp = spacy.blank("en")
     ner = nlp.add_pipe("ner", config={"model": _architecture(shape)})
     for label in LABELS:
-        ner.add_label(label)  # type: ignore[attr-defined]
+        ner.add_label(label)
     every = nlp.make_doc("a b c")
     examples = [Example.from_dict(every, {"entities": [f"B-{x}", f"I-{x}", f"L-{x}"]}) for x in LABELS]
     examples += [Example.from_dict(every, {"entities": [f"U-{x}", "O", "O"]}) for x in LABELS]
@@ -168,7 +168,7 @@ def train(texts: Iterator[Text], nlp: Language, plan: Plan, report_every: int = 
             reported, loss = seen, 0.0
         if seen >= plan.words:
             break
-    for node in nlp.get_pipe("ner").model.walk():  # type: ignore[attr-defined]
+    for node in nlp.get_pipe("ner").model.walk():
         for name in node.param_names:
             node.set_param(name, optimizer.averages[(node.id, name)])
 
@@ -190,7 +190,7 @@ def rate_factor(done: float) -> float:
 def with_weights_of(nlp: Language, shape: Shape) -> Language:
     """A new pipeline with the same weights and none of the words met in training: they are not needed to tag."""
     fresh = blank(shape)
-    fresh.get_pipe("ner").model.from_bytes(nlp.get_pipe("ner").model.to_bytes())  # type: ignore[attr-defined]
+    fresh.get_pipe("ner").model.from_bytes(nlp.get_pipe("ner").model.to_bytes())
     return fresh
 
 

@@ -70,7 +70,7 @@ def _overlap(a: Span, b: Span) -> bool:
 def findings(nlp: Language, texts: Iterable[str]) -> Iterable[list[Span]]:
     """The names in each text as (start, end, our label); labels that are not ours are left out."""
     ner = nlp.get_pipe("ner")
-    for doc in ner.pipe(map(nlp.make_doc, texts), batch_size=128):  # type: ignore[attr-defined]
+    for doc in ner.pipe(map(nlp.make_doc, texts), batch_size=128):
         mapped = [(e.start_char, e.end_char, _SPACY_LABELS.get(e.label_, e.label_)) for e in doc.ents]
         yield [span for span in mapped if any(span[2] in kind for kind in KINDS.values())]
 
