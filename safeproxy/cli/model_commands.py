@@ -69,13 +69,17 @@ def _compare(name: str, files: Sequence[Path], tokens: int | None) -> int:
     """Compare a names model with spaCy on the texts of the files; how many entities differ."""
     import random
 
+    from safeproxy.core.names import MAX_RUN
     from safeproxy.models.listing import compare, random_pieces
 
     texts = [text for file in files for text in _texts(file)]
     chance = random.Random(1)  # noqa: S311 - for cutting texts
     chance.shuffle(texts)
     seen = compare(name, texts, random_pieces(chance), tokens)
-    click.echo(f"{seen.texts:,} texts, {seen.tokens:,} tokens, {seen.entities:,} entities, {seen.differing:,} differ")
+    beyond = f", {seen.beyond:,} more in texts with a run of over {MAX_RUN} characters" if seen.beyond else ""
+    click.echo(
+        f"{seen.texts:,} texts, {seen.tokens:,} tokens, {seen.entities:,} entities, {seen.differing:,} differ{beyond}"
+    )
     return seen.differing
 
 

@@ -66,6 +66,14 @@ def test_random_cuttings_are_compared_with_the_whole() -> None:
     assert seen.entities > 10
 
 
+def test_what_lies_beyond_the_bound_is_told_apart() -> None:
+    """A run that is cut is not what spaCy sees; that it differs is no fault."""
+    text = "Angela Merkel said " + "Berlin/Paris-" * 40 + " and left for Rome."
+    seen = compare(SPACY, [text, "Nobody left."], lambda text: [text])
+    assert (seen.texts, seen.differing) == (2, 0)
+    assert seen.beyond > 0
+
+
 def test_pieces_make_up_the_text() -> None:
     """None is empty or long."""
     pieces = random_pieces(random.Random(1))(listing.SAMPLE)
