@@ -28,6 +28,14 @@ from safeproxy.training.names_mixture import mixture
 
 _MISSING = "-"
 
+_META = {
+    "name": "safeproxy_names",
+    "version": "1.0.0",
+    "description": "Persons, places, addresses and organisations; see CARD.md",
+    "spacy_version": ">=3.8.0,<3.9.0",
+    "license": "Apache-2.0, data as attributed in CARD.md",
+}
+
 _NO_NER = ("tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer")
 
 
@@ -173,6 +181,14 @@ def train(texts: Iterator[Text], nlp: Language, plan: Plan, report_every: int = 
             node.set_param(name, optimizer.averages[(node.id, name)])
 
 
+def average_with(nlp: Language, others: Sequence[Language]) -> None:
+    """Sets the weights of a pipeline to the mean of its own and those of others of the same shape."""
+    every: list[Any] = [list(one.get_pipe("ner").model.walk()) for one in (nlp, *others)]  # type: ignore[attr-defined]
+    for nodes in zip(*every, strict=True):
+        for name in nodes[0].param_names:
+            nodes[0].set_param(name, np.mean([node.get_param(name) for node in nodes], axis=0))
+
+
 def with_caution(nlp: Language, amount: float) -> None:
     """Makes a pipeline find less, or more if `amount` is negative: added to the score of "no name begins here"."""
     ner: Any = nlp.get_pipe("ner")
@@ -194,8 +210,7 @@ def with_weights_of(nlp: Language, shape: Shape) -> Language:
     return fresh
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m safeproxy.training.names", description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with ner/, toxicity/ and injection/ in it")
     parser.add_argument("out", type=Path, help="folder to write the pipeline to")
@@ -211,7 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--second-teacher", help="a pipeline, to label texts without labels where both agree")
     parser.add_argument("--start", help="a pipeline of the same shape, to go on from its weights")
     parser.add_argument("--caution", type=float, default=0.0, help="added to the score of no name in the end, e.g. 0.5")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--average", nargs="*", default=(), help="pipelines, to average with what was trained")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    given = _parser().parse_args(arguments)
     plan = Plan(given.words, given.rate, given.dropout, given.batch, given.seed)
     shape = Shape(width=given.width)
     fix_random_seed(plan.seed)
@@ -221,8 +242,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nlp = with_weights_of(spacy.load(given.start), shape) if given.start else blank(shape)
         if plan.words:
             train(mixture(given.data, random.Random(plan.seed), teacher, second), nlp, plan)
+        average_with(nlp, [spacy.load(path) for path in given.average])
     with_caution(nlp, given.caution)
-    with_weights_of(nlp, shape).to_disk(given.out)
+    made = with_weights_of(nlp, shape)
+    made.meta.update(_META)
+    made.to_disk(given.out)
 
 
 if __name__ == "__main__":

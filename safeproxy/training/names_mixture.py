@@ -26,7 +26,7 @@ SHARES = {
     "crossner": 0.07,
     "gum": 0.06,
     "generated": 0.20,
-    "prose": 0.12,
+    "prose": 0.14,
     "code": 0.08,
     "common": 0.06,
     "unmarked": 0.06,
@@ -146,7 +146,7 @@ def _run(lines: Sequence[str], rng: random.Random) -> Sequence[str]:
 
 def _drawn(texts: Sequence[Text], swapped: float, names: Names) -> Text:
     text = names.rng.choice(texts)
-    if "@" in text.text and names.rng.random() < 0.15:
+    if "@" in text.text and names.rng.random() < 0.08:
         text = with_handles_apart(text)
     return with_other_names(text, names) if text.spans and names.rng.random() < swapped else text
 
