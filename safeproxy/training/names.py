@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,12 +189,15 @@ def average_with(nlp: Language, others: Sequence[Language]) -> None:
             nodes[0].set_param(name, np.mean([node.get_param(name) for node in nodes], axis=0))
 
 
-def with_caution(nlp: Language, amount: float) -> None:
-    """Makes a pipeline find less, or more if `amount` is negative: added to the score of "no name begins here"."""
+def with_caution(nlp: Language, amounts: Mapping[str, float]) -> None:
+    """Makes a pipeline find less of a label: its amount is taken from the score of beginning one (below zero: more)."""
     ner: Any = nlp.get_pipe("ner")
     upper = ner.model.get_ref("upper")
     scores = upper.get_param("b").copy()
-    scores[[ner.moves.get_class_name(action) for action in range(ner.moves.n_moves)].index("O")] += amount
+    for action in range(ner.moves.n_moves):
+        kind, _, label = ner.moves.get_class_name(action).partition("-")
+        if kind in ("B", "U"):
+            scores[action] -= amounts.get(label, 0.0)
     upper.set_param("b", scores)
 
 
@@ -225,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--second-teacher", help="a pipeline, to label texts without labels where both agree")
     parser.add_argument("--start", help="a pipeline of the same shape, to go on from its weights")
-    parser.add_argument("--caution", type=float, default=0.0, help="added to the score of no name in the end, e.g. 0.5")
+    parser.add_argument("--caution", nargs="*", default=(), help="LABEL=AMOUNT: taken from the score of such names")
     parser.add_argument("--average", nargs="*", default=(), help="pipelines, to average with what was trained")
     return parser
 
@@ -243,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if plan.words:
             train(mixture(given.data, random.Random(plan.seed), teacher, second), nlp, plan)
         average_with(nlp, [spacy.load(path) for path in given.average])
-    with_caution(nlp, given.caution)
+    with_caution(nlp, {label: float(amount) for label, _, amount in (pair.partition("=") for pair in given.caution)})
     made = with_weights_of(nlp, shape)
     made.meta.update(_META)
     made.to_disk(given.out)
