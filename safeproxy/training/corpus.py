@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safeproxy.training.text import lists
-
 LABELS = ("PERSON", "LOC", "ADDRESS", "ORG")
 
 UNCLEAR = "?"
@@ -47,9 +45,6 @@ class CorpusError(ValueError):
 def our_label(label: str, piece: str) -> str | None:
     """Our label for `label` of a source at the words `piece`; None for what is no name of ours (phones, handles)."""
     mapped = _LABEL_OF.get(label)
-    # Some sources count "Finnish" among the places, others do not.
-    if mapped == "LOC" and piece.strip("#").title() in lists("words")["nationality"]:
-        return UNCLEAR
     # "share my location, 978 Almaden Lake Drive": a place with a house number is an address.
     return "ADDRESS" if mapped == "LOC" and _HOUSE_NUMBER.match(piece) else mapped
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,14 @@ from safeproxy.training.corpus import LABELS, UNCLEAR, Text
 from safeproxy.training.names_mixture import mixture
 
 _MISSING = "-"
+
+_META = {
+    "name": "safeproxy_names",
+    "version": "1.0.0",
+    "description": "Persons, places, addresses and organisations; see CARD.md",
+    "spacy_version": ">=3.8.0,<3.9.0",
+    "license": "Apache-2.0, data as attributed in CARD.md",
+}
 
 _NO_NER = ("tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer")
 
@@ -173,12 +181,23 @@ def train(texts: Iterator[Text], nlp: Language, plan: Plan, report_every: int = 
             node.set_param(name, optimizer.averages[(node.id, name)])
 
 
-def with_caution(nlp: Language, amount: float) -> None:
-    """Makes a pipeline find less, or more if `amount` is negative: added to the score of "no name begins here"."""
+def average_with(nlp: Language, others: Sequence[Language]) -> None:
+    """Sets the weights of a pipeline to the mean of its own and those of others of the same shape."""
+    every: list[Any] = [list(one.get_pipe("ner").model.walk()) for one in (nlp, *others)]
+    for nodes in zip(*every, strict=True):
+        for name in nodes[0].param_names:
+            nodes[0].set_param(name, np.mean([node.get_param(name) for node in nodes], axis=0))
+
+
+def with_caution(nlp: Language, amounts: Mapping[str, float]) -> None:
+    """Makes a pipeline find less of a label: its amount is taken from the score of beginning one (below zero: more)."""
     ner: Any = nlp.get_pipe("ner")
     upper = ner.model.get_ref("upper")
     scores = upper.get_param("b").copy()
-    scores[[ner.moves.get_class_name(action) for action in range(ner.moves.n_moves)].index("O")] += amount
+    for action in range(ner.moves.n_moves):
+        kind, _, label = ner.moves.get_class_name(action).partition("-")
+        if kind in ("B", "U"):
+            scores[action] -= amounts.get(label, 0.0)
     upper.set_param("b", scores)
 
 
@@ -194,8 +213,7 @@ def with_weights_of(nlp: Language, shape: Shape) -> Language:
     return fresh
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m safeproxy.training.names", description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with ner/, toxicity/ and injection/ in it")
     parser.add_argument("out", type=Path, help="folder to write the pipeline to")
@@ -210,8 +228,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--second-teacher", help="a pipeline, to label texts without labels where both agree")
     parser.add_argument("--start", help="a pipeline of the same shape, to go on from its weights")
-    parser.add_argument("--caution", type=float, default=0.0, help="added to the score of no name in the end, e.g. 0.5")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--caution", nargs="*", default=(), help="LABEL=AMOUNT: taken from the score of such names")
+    parser.add_argument("--average", nargs="*", default=(), help="pipelines, to average with what was trained")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    given = _parser().parse_args(arguments)
     plan = Plan(given.words, given.rate, given.dropout, given.batch, given.seed)
     shape = Shape(width=given.width)
     fix_random_seed(plan.seed)
@@ -221,8 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nlp = with_weights_of(spacy.load(given.start), shape) if given.start else blank(shape)
         if plan.words:
             train(mixture(given.data, random.Random(plan.seed), teacher, second), nlp, plan)
-    with_caution(nlp, given.caution)
-    with_weights_of(nlp, shape).to_disk(given.out)
+        average_with(nlp, [spacy.load(path) for path in given.average])
+    with_caution(nlp, {label: float(amount) for label, _, amount in (pair.partition("=") for pair in given.caution)})
+    made = with_weights_of(nlp, shape)
+    made.meta.update(_META)
+    made.to_disk(given.out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ A model is a folder or the name of an installed spaCy pipeline, of which the com
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,13 +21,13 @@ import spacy
 from spacy.language import Language
 
 from safeproxy.training.corpus import Text, text_of
+from safeproxy.training.names import faster_products
 from safeproxy.training.names_nameless import held_out_sentences
+from safeproxy.training.names_teachers import OF_SPACY
 
 SETS = ("wnut17_test", "btc_test", "presidio_v2")
 
 KINDS = {"persons": frozenset({"PERSON"}), "places": frozenset({"LOC", "ADDRESS"}), "organisations": frozenset({"ORG"})}
-
-_SPACY_LABELS = {"GPE": "LOC", "FAC": "LOC"}
 
 Span = tuple[int, int, str]
 
@@ -71,14 +72,12 @@ def findings(nlp: Language, texts: Iterable[str]) -> Iterable[list[Span]]:
     """The names in each text as (start, end, our label); labels that are not ours are left out."""
     ner = nlp.get_pipe("ner")
     for doc in ner.pipe(map(nlp.make_doc, texts), batch_size=128):
-        mapped = [(e.start_char, e.end_char, _SPACY_LABELS.get(e.label_, e.label_)) for e in doc.ents]
+        mapped = [(e.start_char, e.end_char, OF_SPACY.get(e.label_, e.label_)) for e in doc.ents]
         yield [span for span in mapped if any(span[2] in kind for kind in KINDS.values())]
 
 
 def development(data: Path, name: str) -> list[Text]:
     """A development set with our labels."""
-    import gzip
-
     with gzip.open(data / "development" / f"ner_{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         return [text_of(json.loads(line)) for line in lines]
 
@@ -124,8 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="+", help="folders or names of pipelines")
     parser.add_argument("--examples", type=int, default=0, help="false findings to show of each part")
     given = parser.parse_args(arguments)
-    for model in given.models:
-        report(given.data, model, given.examples)
+    with faster_products():
+        for model in given.models:
+            report(given.data, model, given.examples)
 
 
 if __name__ == "__main__":

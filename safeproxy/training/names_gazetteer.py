@@ -76,7 +76,7 @@ def places() -> tuple[tuple[str, str], ...]:
     """Towns and the region each is in ("" if not known), of the whole world."""
     found = set()
     for module in pkgutil.iter_modules(phonenumbers.geodata.__path__):
-        data = getattr(importlib.import_module(f"phonenumbers.geodata.{module.name}"), "GEOCODE_DATA", {})
+        data = getattr(importlib.import_module(f"phonenumbers.geodata.{module.name}"), "data", {})
         for names in data.values():
             town, _, region = re.sub(r" - ([A-Z]{2})$", r", \1", names.get("en", "")).partition(", ")
             town = town.split("/")[0].strip()

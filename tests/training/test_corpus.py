@@ -40,7 +40,6 @@ def write(folder: Path, name: str, records: list[dict[str, Any]]) -> None:
         ("ADDRESS", "12 Sample Lane", "ADDRESS"),
         ("ORG", "Sample Ltd", "ORG"),
         ("NAME?", "Sample Dental", UNCLEAR),
-        ("LOCATION", "Finnish", UNCLEAR),
         ("PHONE", "555 0100", None),
         ("HANDLE", "@sample", None),
     ],

@@ -14,6 +14,7 @@ from safeproxy.training.corpus import LABELS, UNCLEAR, Text
 from safeproxy.training.names import (
     Plan,
     Shape,
+    average_with,
     batches,
     blank,
     faster_products,
@@ -114,9 +115,19 @@ def test_the_pipeline_shipped_knows_no_words_of_the_training() -> None:
 
 
 def test_with_caution_fewer_names_are_found() -> None:
-    """Much of it and nothing is found; the opposite and every token is a name."""
+    """Much of it and nothing is found; the opposite for one label and every token is such a name."""
     nlp = blank(SMALL)
-    with_caution(nlp, 100.0)
+    with_caution(nlp, dict.fromkeys(LABELS, 100.0))
     assert not nlp("Ada Example lives here").ents
-    with_caution(nlp, -200.0)
-    assert "O" not in [token.ent_iob_ for token in nlp("Ada Example lives here")]
+    with_caution(nlp, {"LOC": -200.0})
+    doc = nlp("Ada Example lives here")
+    assert {token.ent_type_ for token in doc} == {"LOC"}
+
+
+def test_the_average_lies_between() -> None:
+    """Of three pipelines each weight is the mean."""
+    made = [blank(SMALL) for _ in range(3)]
+    for value, nlp in enumerate(made):
+        nlp.get_pipe("ner").model.get_ref("upper").set_param("b", np.full(17, 3 * value, "f"))  # type: ignore[attr-defined]
+    average_with(made[0], made[1:])
+    assert set(made[0].get_pipe("ner").model.get_ref("upper").get_param("b")) == {3.0}  # type: ignore[attr-defined]

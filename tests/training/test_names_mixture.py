@@ -15,6 +15,7 @@ from safeproxy.training.names_mixture import (
     disguised,
     joined,
     mistyped,
+    with_doubtful_nationalities,
     with_handles_apart,
     with_other_names,
 )
@@ -84,3 +85,9 @@ def test_handles_written_apart_keep_the_other_names(text: str, start: int, lengt
     assert made.text.replace("@ ", "@").replace(" ", "") == text.replace("@ ", "@").replace(" ", "")
     assert all(0 <= a < b <= len(made.text) for a, b, _ in made.spans)
     assert ("LOC" in [label for _, _, label in made.spans]) == bool(name)
+
+
+def test_nationalities_are_no_certain_places() -> None:
+    """The Finnish are unclear, Finland is a place."""
+    text = with_doubtful_nationalities(Text("Finnish Finland", ((0, 7, "LOC"), (8, 15, "LOC"))))
+    assert pieces(text) == [("Finnish", UNCLEAR), ("Finland", "LOC")]
