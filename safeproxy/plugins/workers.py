@@ -205,7 +205,7 @@ class _Worker:
         if time.monotonic() >= until:
             raise PluginError(self._detector, Fault.LATE)
         assert self._process is not None
-        if self._process.poll() is not None:  # it ended while nobody asked
+        if self._process.poll() is not None or self._has_let_go():  # it ended while nobody asked
             self._restart()
         if not self._ready:
             self.facts(until)
@@ -219,6 +219,10 @@ class _Worker:
             return findings(answer["found"], len(text))
         except ValueError as error:
             raise PluginError(self._detector, Fault.MALFORMED, str(error)) from None
+
+    def _has_let_go(self) -> bool:
+        """Whether the pipe of a worker that owes no answer has something to read: its end."""
+        return self._ready and self._pipe is not None and self._pipe.poll(0)
 
     def _receive(self, until: float, late: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """The next message. When none comes in time the process is killed, if that is too ``late`` for it."""

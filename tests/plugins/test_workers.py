@@ -64,13 +64,14 @@ def pid(pool: WorkerPool) -> int:
 
 
 def gone(process: int) -> bool:
-    """Whether the process ends within seconds."""
+    """Whether the process ends within seconds, with all its threads: until then its files are open."""
     for _ in range(200):
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+            threads = len(list(Path(f"/proc/{process}/task").iterdir()))
         except (FileNotFoundError, ProcessLookupError):
             return True
-        if state == "Z":
+        if state == "Z" and threads == 1:
             return True
         time.sleep(0.02)
     return False
