@@ -48,6 +48,9 @@ _Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 class _Worker(greenlet):
     """Makes one call after another, each of which may be left and resumed: a new greenlet costs ten times a switch."""
 
+    gathered = False
+    """Whether the call has waited for a common round before."""
+
     def run(self, task: _Task | None) -> None:
         """The worker's life; it is given a task each time it is switched to between two calls."""
         while task is not None:
@@ -86,6 +89,7 @@ async def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     worker = workers.pop() if workers else _Worker()
     worker.parent = here
     worker.gr_context = here.gr_context
+    worker.gathered = False
     result = worker.switch((function, args, kwargs))
     while not isinstance(result, _Outcome):
         try:
@@ -115,29 +119,50 @@ def wait(pending: Future[R] | Awaitable[R]) -> R:
 
 
 class Gathering(Generic[T]):
-    """Collects work that comes up in the same turn of the event loop and does it in one go.
+    """Collects work that comes up close together and does it in one go.
 
-    ``work`` is called with all of it. What comes up outside of `run` is done at once.
+    ``work`` is called with all of it: at the end of this turn of the event loop or, if it was called less than
+    ``apart`` seconds ago, once these are over; but a call waits so long at most once. So one stream alone hardly waits,
+    many wait little and share, and text that comes in bursts flows. What comes up outside of `run` is done at once.
     """
 
-    def __init__(self, work: Callable[[list[T]], None]) -> None:
+    def __init__(self, work: Callable[[list[T]], None], apart: float = 0.0) -> None:
         self._work = work
+        self._apart = apart
+        self._next = 0.0  # when the next round may be, by the clock of the loop
         self._waiting: list[tuple[T, asyncio.Future[None]]] = []
+        self._timer: asyncio.Handle | None = None
+        self._soon = False  # whether the round comes at the end of this turn
 
     def __call__(self, item: T) -> None:
         """Return when the item is done. Raises what the work raises."""
-        if not suspended_here():
+        worker = getcurrent()
+        if not isinstance(worker, _Worker):
             self._work([item])
             return
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._go)
+        self._plan(loop, at_once=worker.gathered)
+        worker.gathered = True
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((item, done))
         wait(done)
 
+    def _plan(self, loop: asyncio.AbstractEventLoop, *, at_once: bool) -> None:
+        """See to it that there will be a round."""
+        if self._soon:
+            return
+        if at_once or loop.time() >= self._next:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_soon(self._go)
+            self._soon = True
+        elif self._timer is None:
+            self._timer = loop.call_at(self._next, self._go)
+
     def _go(self) -> None:
         waiting, self._waiting = self._waiting, []
+        self._timer, self._soon = None, False
+        self._next = asyncio.get_running_loop().time() + self._apart
         fault: Exception | None = None
         try:
             self._work([item for item, _ in waiting])

@@ -174,6 +174,40 @@ async def test_work_of_one_turn_is_done_in_one_go() -> None:
     assert rounds == [[0, 1, 2, 3], [9]]
 
 
+async def test_rounds_keep_apart_while_there_is_more() -> None:
+    """The first goes at once; what comes up soon after is gathered until the time is over."""
+    rounds: list[list[int]] = []
+    gathering = Gathering[int](lambda items: rounds.append(sorted(items)), apart=0.05)
+    await run(gathering, 0)
+
+    async def later(number: int) -> None:
+        await asyncio.sleep(number / 1000)
+        await run(gathering, number)
+
+    await asyncio.gather(*(later(number) for number in range(1, 5)))
+    assert rounds == [[0], [1, 2, 3, 4]]
+    await asyncio.sleep(0.06)
+    await run(gathering, 9)
+    assert rounds[-1] == [9]
+
+
+async def test_a_burst_waits_once() -> None:
+    """A call with much to do does not wait the time between two rounds for each piece of it."""
+    rounds: list[list[int]] = []
+    gathering = Gathering[int](lambda items: rounds.append(sorted(items)), apart=0.05)
+
+    def burst(first: int) -> None:
+        for number in range(first, first + 20):
+            gathering(number)
+
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await run(gathering, 0)
+    await asyncio.gather(run(burst, 100), run(burst, 200))
+    assert loop.time() - began < 0.5
+    assert rounds == [[0], *([100 + n, 200 + n] for n in range(20))]
+
+
 def test_work_outside_of_run_is_done_at_once() -> None:
     """There is nobody to share with."""
     rounds: list[list[int]] = []
