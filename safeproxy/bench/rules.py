@@ -164,7 +164,12 @@ def _form(rule: Rule) -> dict[str, Any]:
             "channels": [kind.value for kind in ChannelKind if kind in rule.channels],
         },
     }
-    optional = {"placeholder": rule.placeholder, **(_model_form(rule) if rule.detector else _pattern_form(rule))}
+    after = rule.after and {"entities": list(rule.after.entities), "within": rule.after.within}
+    optional = {
+        "placeholder": rule.placeholder,
+        "after": after,
+        **(_model_form(rule) if rule.detector else _pattern_form(rule)),
+    }
     return form | {key: value for key, value in optional.items() if value}
 
 
