@@ -118,17 +118,23 @@ def wait(pending: Future[R] | Awaitable[R]) -> R:
     raise RuntimeError("an awaitable can be waited for inside of suspend.run only")
 
 
-class Gathering(Generic[T]):
+class Gathering(threading.local, Generic[T]):
     """Collects work that comes up close together and does it in one go.
 
     ``work`` is called with all of it: at the end of this turn of the event loop or, if it was called less than
     ``apart`` seconds ago, once these are over; but a call waits so long at most once. So one stream alone hardly waits,
     many wait little and share, and text that comes in bursts flows. What comes up outside of `run` is done at once.
+    Loops in other threads share nothing with this one.
     """
 
     def __init__(self, work: Callable[[list[T]], None], apart: float = 0.0) -> None:
         self._work = work
         self._apart = apart
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Nothing is left of another loop: its clock and its timers mean nothing to this one."""
+        self._loop = loop
         self._next = 0.0  # when the next round may be, by the clock of the loop
         self._waiting: list[tuple[T, asyncio.Future[None]]] = []
         self._timer: asyncio.Handle | None = None
@@ -141,6 +147,8 @@ class Gathering(Generic[T]):
             self._work([item])
             return
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._begin(loop)
         self._plan(loop, at_once=worker.gathered)
         worker.gathered = True
         done: asyncio.Future[None] = loop.create_future()

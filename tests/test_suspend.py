@@ -208,6 +208,39 @@ async def test_a_burst_waits_once() -> None:
     assert rounds == [[0], *([100 + n, 200 + n] for n in range(20))]
 
 
+def test_a_loop_that_ended_in_the_middle_hinders_no_other() -> None:
+    """Its rounds never come; those of the next loop do."""
+    rounds: list[list[int]] = []
+    gathering = Gathering[int](lambda items: rounds.append(sorted(items)), apart=60.0)
+
+    async def left_alone() -> None:
+        await run(gathering, 1)
+        task = asyncio.create_task(run(gathering, 2))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    async def another() -> None:
+        async with asyncio.timeout(5):
+            await run(gathering, 3)
+
+    asyncio.run(left_alone())
+    asyncio.run(another())
+    assert rounds == [[1], [3]]
+
+
+def test_loops_in_two_threads_gather_each_for_itself() -> None:
+    """Neither takes the other's work, or its clock."""
+    gathering = Gathering[int](lambda items: None, apart=0.001)
+
+    async def many() -> None:
+        async with asyncio.timeout(10):
+            for _ in range(50):
+                await asyncio.gather(*(run(gathering, number) for number in range(5)))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: asyncio.run(many()), range(6)))
+
+
 def test_work_outside_of_run_is_done_at_once() -> None:
     """There is nobody to share with."""
     rounds: list[list[int]] = []

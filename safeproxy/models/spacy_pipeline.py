@@ -7,6 +7,7 @@ What is read here is spaCy's own: ``spacy.ml.models.tok2vec`` (the embedding and
 from __future__ import annotations
 
 from collections import OrderedDict
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,6 +121,7 @@ class SpacyLexicon:
         self._nlp = nlp
         self._embed = _tok2vec(nlp).get_ref("embed")
         self._remembered: OrderedDict[str, Tokens] = OrderedDict()
+        self._asking = Lock()  # a pipeline has one memory zone at a time
 
     def tokens(self, run: str) -> Tokens:
         """What the run becomes."""
@@ -135,7 +137,7 @@ class SpacyLexicon:
 
     def _ask(self, run: str) -> Tokens:
         # What the vocabulary learns of a run must not stay: it would grow with every new word for ever.
-        with self._nlp.memory_zone():
+        with self._asking, self._nlp.memory_zone():
             doc = self._nlp.make_doc(run)
             ends = tuple(token.idx + len(token) for token in doc)
             spaces = tuple(token.is_space for token in doc)
