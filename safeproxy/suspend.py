@@ -129,7 +129,7 @@ class Gathering(threading.local, Generic[T]):
 
     def __init__(self, work: Callable[[list[T]], None], apart: float = 0.0) -> None:
         self._work = work
-        self._apart = apart
+        self.apart = apart
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -170,7 +170,7 @@ class Gathering(threading.local, Generic[T]):
     def _go(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._timer, self._soon = None, False
-        self._next = asyncio.get_running_loop().time() + self._apart
+        self._next = asyncio.get_running_loop().time() + self.apart
         fault: Exception | None = None
         try:
             self._work([item for item, _ in waiting])

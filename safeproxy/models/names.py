@@ -24,7 +24,7 @@ OWN = "safeproxy"
 OWN_FOLDER = Path(__file__).resolve().parent / "data" / "names"
 
 #: Seconds between two rounds through the network while there is always more text: far less than a token takes to come.
-APART = 0.008
+APART = 0.012
 
 _MISSING = "the detector 'ner' needs spaCy, which is not installed; pip install 'safeproxy[names]'"
 
@@ -44,7 +44,7 @@ class NamesModel:
         self.version = str(nlp.meta.get("version", ""))
         self.digest = digest
         self.labels = self.tagger.labels
-        self._advance = Gathering[Job](self.tagger.advance, APART)
+        self.advance = Gathering[Job](self.tagger.advance, APART)
 
     def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
         """A detector of the entities that the rules name. Raises RuleError for a label that the model has not."""
@@ -57,7 +57,7 @@ class NamesModel:
                         f"expected labels of {', '.join(self.labels)}"
                     )
                 takers.setdefault(label, []).append(Taker.of(number, rule))
-        return NameDetector(self.tagger, self.lexicon, takers, self._advance)
+        return NameDetector(self.tagger, self.lexicon, takers, self.advance)
 
     def entities(self, pieces: Iterable[str]) -> list[tuple[int, int, str]]:
         """All entities of a text that is told in pieces: start, end and label, in order."""
