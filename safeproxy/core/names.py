@@ -17,6 +17,7 @@ import numpy as np
 from safeproxy.core.detector import Extent, Span
 from safeproxy.core.rule import Filters, Rule
 from safeproxy.core.tagger import BEGIN, LAST, OUT, UNIT, Array, Decision, Job, Tagger
+from safeproxy.errors import RuleError
 
 #: Longest run handed on as one, in code points: a longer one is cut there, so that what is held has a bound.
 MAX_RUN = 256
@@ -69,6 +70,23 @@ class Taker:
             and not (filters.full_name and len(_WORD.findall(text)) < 2)
             and not (self.allowed and _plain(text) in self.allowed)
         )
+
+
+def takers_of(rules: Sequence[tuple[int, Rule]], model: str, labels: Sequence[str] | None) -> dict[str, list[Taker]]:
+    """The takers of each label that the rules name, or of their entities; ``labels`` are all of the model, None if any may come.
+
+    Raises RuleError for a label that the model of this name has not.
+    """
+    takers: dict[str, list[Taker]] = {}
+    for number, rule in rules:
+        for label in rule.labels or (rule.entity,):
+            if labels is not None and label not in labels:
+                raise RuleError(
+                    f"rule {rule.id!r}: the model {model!r} has no label {label!r}; "
+                    f"expected labels of {', '.join(labels)}"
+                )
+            takers.setdefault(label, []).append(Taker.of(number, rule))
+    return takers
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safeproxy.core.detector import Detector
-from safeproxy.core.names import NameDetector, Taker
+from safeproxy.core.names import NameDetector, takers_of
 from safeproxy.core.rule import Rule
 from safeproxy.core.tagger import Job
 from safeproxy.errors import RuleError
@@ -48,15 +48,7 @@ class NamesModel:
 
     def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
         """A detector of the entities that the rules name. Raises RuleError for a label that the model has not."""
-        takers: dict[str, list[Taker]] = {}
-        for number, rule in rules:
-            for label in rule.labels or (rule.entity,):
-                if label not in self.labels:
-                    raise RuleError(
-                        f"rule {rule.id!r}: the model {self.name!r} has no label {label!r}; "
-                        f"expected labels of {', '.join(self.labels)}"
-                    )
-                takers.setdefault(label, []).append(Taker.of(number, rule))
+        takers = takers_of(rules, self.name, self.labels)
         return NameDetector(self.tagger, self.lexicon, takers, self.advance)
 
     def entities(self, pieces: Iterable[str]) -> list[tuple[int, int, str]]:

@@ -10,10 +10,9 @@ from typing import Protocol, TypeVar
 
 from safeproxy import suspend
 from safeproxy.core.detector import Detector
-from safeproxy.core.names import Taker
+from safeproxy.core.names import takers_of
 from safeproxy.core.rule import Rule
 from safeproxy.core.windows import MAX_WINDOW, Found, WindowedDetector
-from safeproxy.errors import RuleError
 from safeproxy.plugins.guard import Fault, PluginError
 
 T = TypeVar("T")
@@ -82,15 +81,7 @@ class WindowedModel:
 
     def detector(self, rules: Sequence[tuple[int, Rule]]) -> Detector:
         """A detector of what the rules name. Raises RuleError for a label that the model has not."""
-        takers: dict[str, list[Taker]] = {}
-        for number, rule in rules:
-            for label in rule.labels or (rule.entity,):
-                if self.labels and label not in self.labels:
-                    raise RuleError(
-                        f"rule {rule.id!r}: the model {self.name!r} has no label {label!r}; "
-                        f"expected labels of {', '.join(self.labels)}"
-                    )
-                takers.setdefault(label, []).append(Taker.of(number, rule))
+        takers = takers_of(rules, self.name, self.labels or None)
         return WindowedDetector(takers, self.judge, self.longest)
 
     def judge(self, windows: Sequence[str]) -> Sequence[Sequence[Found]]:

@@ -261,7 +261,7 @@ def _compiled(sources: Sequence[LoadedRule]) -> RuleSet:
         for source in sources:
             if not (source.enabled and source.rule.response):
                 _compile_alone(source.rule)
-        return _ruleset([source.rule for source in sources if source.enabled])
+        return ruleset_of([source.rule for source in sources if source.enabled])
     except RuleError as error:
         _raise_any(list(_culprits(sources)))
         raise RuleError(f"{sources[0].place}: the rules cannot be compiled together: {error}") from None
@@ -276,10 +276,11 @@ def _culprits(sources: Iterable[LoadedRule]) -> Iterator[str]:
 
 
 def _compile_alone(rule: Rule) -> None:
-    _ruleset([dataclasses.replace(rule, response=True)])
+    ruleset_of([dataclasses.replace(rule, response=True)])
 
 
-def _ruleset(rules: Sequence[Rule]) -> RuleSet:
+def ruleset_of(rules: Sequence[Rule]) -> RuleSet:
+    """The rules with the models that they name. Raises RuleError."""
     return RuleSet(rules, models_of(rules))
 
 

@@ -11,8 +11,7 @@ from safeproxy.core.filter import StreamFilter
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import SafeproxyError
 from safeproxy.events import Action, ChannelKind
-from safeproxy.models.registry import models_of
-from safeproxy.rulesets.loading import LoadedRule
+from safeproxy.rulesets.loading import LoadedRule, ruleset_of
 from safeproxy.rulesets.yaml_lines import Place
 
 Spans = tuple[tuple[int, int], ...]
@@ -75,7 +74,7 @@ def run(source: LoadedRule) -> tuple[SampleResult, ...]:
     rule = dataclasses.replace(
         source.rule, action=Action.REDACT, channels=frozenset(ChannelKind), response=True, after=None
     )
-    rules = RuleSet([rule], models_of([rule]))
+    rules = ruleset_of([rule])
     return tuple(_result(source, rules, sample) for sample in _samples(source))
 
 
