@@ -75,7 +75,7 @@ class Taker:
 def takers_of(rules: Sequence[tuple[int, Rule]], model: str, labels: Sequence[str] | None) -> dict[str, list[Taker]]:
     """The takers of each label that the rules name, or of their entities.
 
-    ``labels`` are all of the model, None if any may come. Raises RuleError for a label that the model of this name has not.
+    ``labels`` are all of the model, None if any may come. Raises RuleError for one that the model of this name has not.
     """
     takers: dict[str, list[Taker]] = {}
     for number, rule in rules:
