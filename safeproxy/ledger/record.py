@@ -71,6 +71,36 @@ def code(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as far as it is known: none of it is a credential."""
+
+    address: str | None = None
+    key: str | None = None
+    """Id of the virtual key."""
+    name: str | None = None
+    """Name that the operator gave it."""
+    tenant: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> JsonObject:
+        """What a record says of it, besides the address."""
+        named = {"key": self.key, "key_name": self.name, "tenant": self.tenant, "tags": dict(self.tags)}
+        return {name: value for name, value in named.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a request cost, by the operator's price list."""
+
+    amount: float
+    currency: str
+
+    def to_json(self) -> JsonObject:
+        """As it stands in a record."""
+        return {"amount": round(self.amount, 9), "currency": self.currency}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOpened:
     """A request has arrived; written before the upstream hears of it."""
 
@@ -86,6 +116,7 @@ class RequestOpened:
     """Digest of the rule set in force."""
     detectors: Sequence[ModelFacts] = ()
     """The models that its rules ask."""
+    caller: Caller = Caller()
 
     def to_json(self) -> JsonObject:
         """The record as it is written."""
@@ -99,6 +130,7 @@ class RequestOpened:
             "path": clean(self.path, MAX_PATH),
             "model": None if self.model is None else clean(self.model, MAX_MODEL),
             "rules": self.rules,
+            **self.caller.to_json(),
         }
         if self.detectors:
             record["detectors"] = [_detector(facts) for facts in self.detectors]
@@ -195,6 +227,12 @@ class RequestClosed:
     usage: Mapping[str, int] | None
     bytes: Bytes
     faults: tuple[str, ...] = ()
+    upstream: str | None = None
+    """Name of the upstream asked last, None if none was."""
+    attempts: int = 0
+    """How often an upstream was asked."""
+    cost: Cost | None = None
+    """None where there are no prices, or the upstream did not say how much was used."""
 
     def to_json(self) -> JsonObject:
         """The record as it is written."""
@@ -232,6 +270,9 @@ class RequestClosed:
                 "delivered": self.bytes.delivered,
             },
             "faults": sorted({code(fault) for fault in self.faults}),
+            **self.opened.caller.to_json(),
+            **({} if self.upstream is None else {"upstream": self.upstream, "attempts": self.attempts}),
+            **({} if self.cost is None else {"cost": self.cost.to_json()}),
         }
 
 

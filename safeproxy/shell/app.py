@@ -17,9 +17,11 @@ from safeproxy.observers.base import Observers
 from safeproxy.observers.log import LogObserver, operational_logger
 from safeproxy.pipeline import Policy, filter_prompt
 from safeproxy.rulesets import load, shipped
+from safeproxy.shell.callers import Callers
 from safeproxy.shell.client import keep_expecting
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
+from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
@@ -84,7 +86,9 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
     return Service(
         settings=settings,
         policy=policy,
-        origin=Origin.parse(settings.upstream),
+        origin=Origin.parse(settings.upstream or settings.upstreams[0].url),
+        callers=Callers(settings),
+        limits=Limits(settings),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,
         observers=Observers(AuditObserver(writer), [LogObserver(log)]),
@@ -104,6 +108,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         service.session_ = session
         yield
     service.session_ = None
+    await service.limits.close()
     service.writer.close()
 
 

@@ -97,6 +97,7 @@ async def begin(request: web.Request, exchange: Exchange, response: web.StreamRe
     """Send the head of the answer. Raises ClientGone."""
     if request.version < (1, 1) and response.content_length is None:
         response.force_close()  # HTTP/1.0 has no other end for a body of unknown length, whatever the client asks
+    response.headers.update(exchange.headers)
     with _leaving():
         await response.prepare(request)
     exchange.status = response.status

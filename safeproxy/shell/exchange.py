@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from multidict import CIMultiDict
+
 from safeproxy.events import Finding, ModelFacts
-from safeproxy.ledger.record import Bytes, Characters, FindingMade, RequestClosed, RequestOpened, Timing
+from safeproxy.ledger.record import Bytes, Caller, Characters, Cost, FindingMade, RequestClosed, RequestOpened, Timing
 from safeproxy.ledger.writer import AuditError
 from safeproxy.observers.base import Observers
 from safeproxy.pipeline import Report
@@ -67,6 +69,14 @@ class Exchange:
     applied: dict[str, int] = field(default_factory=dict)
     wait: float = 0.0
     """Sum over all characters of the time each was held, in seconds."""
+    caller: Caller = field(default_factory=Caller)
+    asked_upstream: str | None = None
+    """Name of the upstream asked last."""
+    attempts: int = 0
+    """How often an upstream was asked."""
+    cost: Cost | None = None
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    """Headers of the proxy's own, in place of the upstream's of the same name."""
     _record: RequestOpened | None = None
 
     def cancelled(self) -> None:
@@ -85,6 +95,7 @@ class Exchange:
             model=self.model,
             rules=self.rules,
             detectors=self.detectors,
+            caller=self.caller,
         )
         self.observers.opened(self._record)
 
@@ -137,6 +148,9 @@ class Exchange:
             usage=usage,
             bytes=Bytes(request=self.request_bytes, upstream=self.upstream_bytes, delivered=self.delivered_bytes),
             faults=(*self.faults, *(() if report is None else report.faults)),
+            upstream=self.asked_upstream,
+            attempts=self.attempts,
+            cost=self.cost,
         )
 
 

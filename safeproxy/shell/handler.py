@@ -65,6 +65,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         raise
     finally:
         service.running.discard(task)
+        service.limits.release(exchange)
         if exchange.report is not None:
             service.found(exchange, exchange.report.take_findings())
         service.close(exchange)
@@ -98,6 +99,9 @@ async def _serve(
         raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
+    exchange.caller = service.callers.identify(request)
+    exchange.client = exchange.caller.address
+    await service.limits.admit(exchange)
     if "websocket" in request.headers.get("upgrade", "").lower():
         return await _socket(service, request, exchange, path, raw_path)
     passes = service.passing.allow(request.method, path, raw_path)

@@ -19,8 +19,10 @@ from safeproxy.events import Finding
 from safeproxy.ledger.writer import AuditError, AuditWriter
 from safeproxy.observers.base import Observers
 from safeproxy.pipeline import Policy
+from safeproxy.shell.callers import Callers
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
@@ -44,6 +46,8 @@ class Service:
     log: structlog.typing.FilteringBoundLogger
     scrub: Scrubber
     scans_prompts: bool
+    callers: Callers
+    limits: Limits
     waits: bool = False
     """Whether a call of the pipeline may wait in its middle."""
     cors: Cors | None = None

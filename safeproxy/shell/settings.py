@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,7 +19,8 @@ from pydantic_settings import (
 
 from safeproxy.errors import ConfigError
 from safeproxy.shell.cors import Cors
-from safeproxy.shell.paths import DEFAULT_PASS_PATHS, Origin, PassPaths
+from safeproxy.shell.paths import DEFAULT_PASS_PATHS, PassPaths
+from safeproxy.shell.sections import LimitSettings, Seconds, UpstreamSettings, upstream_address
 
 PREFIX = "SAFEPROXY_"
 #: Shortest key for the action ``hash``, in bytes: as long as the strength that is wanted of it, 128 bits.
@@ -36,11 +37,6 @@ def _listed(value: object) -> object:
         except ValueError as error:
             raise ValueError(f"looks like a JSON list and is none ({error})") from None
     return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _upstream(value: str) -> str:
-    Origin.parse(value)
-    return value
 
 
 def _pass_paths(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -64,7 +60,6 @@ def _key(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Size = Annotated[int, Field(ge=1024, le=2**31)]
 
 
@@ -75,9 +70,16 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=False
     )
 
-    upstream: Annotated[str, AfterValidator(_upstream)] = Field(
+    upstream: Annotated[str, AfterValidator(upstream_address)] | None = Field(
+        default=None,
         description="Address of the LLM API, for example https://api.openai.com: request paths are appended to it. "
-        "A trailing version such as /v1 is accepted: it is put in front of paths without one and never doubled."
+        "A trailing version such as /v1 is accepted: it is put in front of paths without one and never doubled. "
+        "Required, unless there are `upstreams`.",
+    )
+    upstreams: tuple[UpstreamSettings, ...] = Field(
+        default=(),
+        description="Several LLM APIs in place of one: the first that a request's path and model fit is asked. See "
+        "below.",
     )
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
@@ -148,12 +150,65 @@ class Settings(BaseSettings):
     max_event_bytes: Size = Field(
         default=16 * 2**20, description="Longest single event of a stream, in bytes; a longer one ends the stream."
     )
+    client_header_timeout: Seconds = Field(
+        default=30, description="Seconds that a client may take to send a request's headers; then it is cut off."
+    )
+    client_body_timeout: Seconds = Field(
+        default=60, description="Seconds that a client may pause while it sends a request's body; then it is cut off."
+    )
+    client_read_timeout: Seconds = Field(
+        default=120, description="Seconds that a client may leave what it is sent unread; then it is cut off."
+    )
+    max_header_bytes: Size = Field(
+        default=65_536, description="Longest header, and longest request line, of a request or an answer, in bytes."
+    )
     connect_timeout: Seconds = Field(default=10, description="Seconds to wait for a connection to the upstream.")
     first_byte_timeout: Seconds = Field(
         default=600, description="Seconds to wait for the upstream's answer to begin, after the request was sent."
     )
     idle_timeout: Seconds = Field(
-        default=600, description="Seconds that the upstream may be silent in the middle of its answer."
+        default=30, description="Seconds that the upstream may be silent in the middle of its answer."
+    )
+    total_timeout: Seconds = Field(
+        default=3600,
+        description="Seconds that an answer may take, from the request on; then it ends with an error.",
+    )
+    retry_attempts: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2,
+        description="How often a request is sent again to each upstream, when it failed before the answer's first byte "
+        "and may be repeated.",
+    )
+    retry_base_delay: Seconds = Field(
+        default=0.8, description="Seconds before the first repetition; doubled for each further one, with jitter."
+    )
+    pool_keep_alive: float = Field(
+        default=15,
+        ge=0,
+        le=3600,
+        description="Seconds that an idle connection to an upstream is kept for the next request; 0 for never.",
+    )
+    max_streams: int = Field(
+        default=0, ge=0, description="Most requests served at the same time by a process; more get 503. 0 for no limit."
+    )
+    max_answer_chars: int = Field(
+        default=0,
+        ge=0,
+        description="Longest text of an answer, in characters; then it ends as length. 0 for no limit.",
+    )
+    max_answer_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Most tokens of an answer: put into the request as its max_tokens, or what its API calls it, where "
+        "it asks for more or says nothing. 0 for no limit.",
+    )
+    default_max_tokens: int = Field(
+        default=0, ge=0, description="The max_tokens of requests that say nothing of it. 0 for the upstream's own."
+    )
+    default_temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="The temperature of requests that say nothing of it; none for the upstream's own."
+    )
+    max_temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="Highest temperature: requests that ask for more get this."
     )
     keep_alive: float = Field(
         default=15,
@@ -170,6 +225,90 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(
         default=30, ge=0, le=3600, description="Seconds that running answers get to end when the process is stopped."
     )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1, description="Processes that share the port; each writes an audit file of its own."
+    )
+    client_keys: Path | None = Field(
+        default=None,
+        description="File of virtual keys, one of which every request must present then; read again "
+        "when it changes. Without it clients send the upstream's own credentials.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Addresses or networks of proxies in front, such as 10.0.0.0/8, whose X-Forwarded-For tells a "
+        "client's address.",
+    )
+    tag_headers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Request headers that are kept as tags in records and cost metrics, such as x-team; they are not "
+        "sent on.",
+    )
+    limits: tuple[LimitSettings, ...] = Field(
+        default=(), description="What a client, a tenant or an address may ask for in a minute. See below."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis that all processes and machines count the limits in, such as redis://host:6379/0; without "
+        "it each process counts for itself.",
+    )
+    on_limits_error: Literal["local", "refuse"] = Field(
+        default="local", description="When Redis is gone: each process counts for itself, or requests get 503."
+    )
+    prices: Path | None = Field(
+        default=None, description="YAML file with prices by model; read again when it changes. See below."
+    )
+    ask_usage: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether streams are asked for their usage where the client did not ask; it is not shown to the "
+        "client then. auto: when there are prices or limits on tokens.",
+    )
+    admin_host: str = Field(default="127.0.0.1", min_length=1, description="Address that `admin_port` listens on.")
+    admin_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port of its own for the paths below /-/, which are gone from `port` then, `/-/health` excepted.",
+    )
+    admin_token: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
+        default=None,
+        description="Secret, at least 16 bytes, that /-/metrics and the details of /-/ready want as a bearer token. "
+        "Without it and without `admin_port` both are for clients on this machine only.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Address of an OpenTelemetry collector, such as http://127.0.0.1:4318, that traces and metrics are "
+        "sent to over OTLP/HTTP; needs the extra otel.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="File with the certificate (chain), PEM, to listen with TLS; needs `tls_key`."
+    )
+    tls_key: Path | None = Field(default=None, description="File with the certificate's key, PEM, not encrypted.")
+    upstream_ca: Path | None = Field(
+        default=None, description="File with the authorities to trust for upstreams, PEM, instead of the system's."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """What single settings cannot say of one another."""
+        if (self.upstream is None) == (not self.upstreams):
+            what = "is missing" if self.upstream is None else "excludes 'upstreams'"
+            raise ValueError(
+                f"setting 'upstream' {what}; give one of them as an option, as {PREFIX}UPSTREAM, {PREFIX}UPSTREAMS "
+                "or in the settings file"
+            )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("settings 'tls_certificate' and 'tls_key' belong together; give both or neither")
+        names = [one.name for one in self.upstreams]
+        for one in self.upstreams:
+            if names.count(one.name) > 1:
+                raise ValueError(f"setting 'upstreams': two are named {one.name!r}; give each a name of its own")
+            for other in one.failover:
+                if other not in names or other == one.name:
+                    raise ValueError(
+                        f"setting 'upstreams': {one.name!r} fails over to {other!r}; name another upstream, one of "
+                        f"{', '.join(sorted(set(names) - {one.name})) or 'none'}"
+                    )
+        return self
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -243,10 +382,16 @@ def _read(path: Path, known: set[str]) -> dict[str, Any]:
 
 def _complaint(error: Any) -> str:
     """One fault as a sentence. The value is never repeated: it may be a secret."""
-    name = str(error["loc"][0]) if error["loc"] else "?"
+    name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
-        return f"setting {name!r} is missing; give it as an option, as {PREFIX}{name.upper()} or in the settings file"
+        return f"setting {name!r} is missing; give it"
     if error["type"] == "extra_forbidden":
+        if error["loc"][1:]:
+            return f"unknown setting {name!r}; remove it or mend its spelling"
         return f"unknown setting {name!r}; use one of {', '.join(sorted(Settings.model_fields))}"
     message = str(error["msg"]).removeprefix("Value error, ")
+    if not name:
+        return message
+    if error["loc"][1:]:
+        return f"setting {name!r}: {message[:1].lower()}{message[1:]}"
     return f"setting {name!r} (or {PREFIX}{name.upper()}): {message[:1].lower()}{message[1:]}"

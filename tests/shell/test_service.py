@@ -13,7 +13,9 @@ from safeproxy.ledger.record import RequestClosed
 from safeproxy.ledger.writer import AuditError, AuditWriter
 from safeproxy.observers.base import Observers
 from safeproxy.pipeline import Policy, Report
+from safeproxy.shell.callers import Callers
 from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import Origin, PassPaths
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
@@ -47,7 +49,9 @@ def service(folder: Path, log: Log, on_audit_error: str = "halt") -> Service:
     return Service(
         settings=settings,
         policy=policy,
-        origin=Origin.parse(settings.upstream),
+        origin=Origin.parse("http://upstream"),
+        callers=Callers(settings),
+        limits=Limits(settings),
         passing=PassPaths.parse(()),
         writer=AuditWriter(folder),
         observers=Observers(Notes()),
