@@ -87,7 +87,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         settings=settings,
         policy=policy,
         origin=Origin.parse(settings.upstream or settings.upstreams[0].url),
-        callers=Callers(settings),
+        callers=Callers(settings, log),
         limits=Limits(settings),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,

@@ -33,10 +33,10 @@ GOOGLE = Place("x-goog-api-key", "")
 _OF_DIALECT = {"anthropic": ANTHROPIC, "gemini": GOOGLE, "gemini_array": GOOGLE}
 #: Parameters of a query that are credentials, by the place that they stand for. Google's may begin with a dollar sign.
 _PARAMETERS = {"key": GOOGLE, "api-key": AZURE, "access_token": BEARER, "oauth_token": BEARER}
-#: Headers that prove who asks, those first that stand for an API. Cookies belong to the proxy's own origin.
-_HEADERS = (
-    *(place.header for place in (ANTHROPIC, AZURE, GOOGLE, BEARER)),
-    *("Proxy-Authorization", "Cookie", "X-Amz-Security-Token", "Ocp-Apim-Subscription-Key"),
+#: Headers that prove who asks, in lower case. Cookies belong to the proxy's own origin.
+HEADERS = (
+    *(place.header.lower() for place in (ANTHROPIC, AZURE, GOOGLE, BEARER)),
+    *("proxy-authorization", "cookie", "x-amz-security-token", "ocp-apim-subscription-key"),
 )
 _PROTOCOLS = "Sec-WebSocket-Protocol"
 _PROTOCOL = "openai-insecure-api-key."
@@ -65,7 +65,7 @@ def find(headers: Headers, raw_query: str) -> tuple[Place, str] | None:
 
 def remove(headers: CIMultiDict[str], raw_query: str) -> str:
     """Take every credential out of ``headers``, in place; give the query without any, the rest byte for byte."""
-    for name in _HEADERS:
+    for name in HEADERS:
         headers.popall(name, None)
     offered = _protocols(headers)
     kept = [protocol for protocol in offered if not protocol.startswith(_PROTOCOL)]

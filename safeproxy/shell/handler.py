@@ -30,7 +30,7 @@ from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.sockets import Socket
 from safeproxy.shell.upstream import FAULTS, send
 from safeproxy.wire.base import BLOCKED
-from safeproxy.wire.registry import Route, route_for, socket_dialect
+from safeproxy.wire.registry import Route, error_dialect, route_for, socket_dialect
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
 _BODILESS = frozenset({"HEAD", "OPTIONS"})
@@ -44,7 +44,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         observers=service.observers,
         rules=service.policy.rules.digest,
         detectors=service.policy.rules.model_facts,
-        client=request.remote,
+        client=service.callers.address(request),
         method=request.method,
         path=service.scrub(path),
     )
@@ -76,7 +76,7 @@ async def _answered(
 ) -> web.StreamResponse:
     """Serve the request or say why not, in the shape of the API that was asked."""
     route = route_for(request.method, path, request.rel_url.query_string)
-    dialect = None if route is None else route.dialect
+    dialect = error_dialect(path, request.headers) if route is None else route.dialect
     try:
         return await _serve(service, request, exchange, route, path, raw_path)
     except Refusal as refusal:
@@ -99,8 +99,7 @@ async def _serve(
         raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
-    exchange.caller = service.callers.identify(request)
-    exchange.client = exchange.caller.address
+    exchange.caller = await service.callers.identify(request)
     await service.limits.admit(exchange)
     if "websocket" in request.headers.get("upgrade", "").lower():
         return await _socket(service, request, exchange, path, raw_path)
@@ -280,7 +279,8 @@ async def _sent(
     decode: bool = True,
 ) -> aiohttp.ClientResponse:
     """Send the request upstream; give the answer, its head read. Raises Refusal."""
-    url = service.origin.url(raw_path, request.rel_url.raw_query_string)
+    query = service.callers.conceal(headers, request.rel_url.raw_query_string)
+    url = service.origin.url(raw_path, query)
     try:
         upstream = await send(service.session, service.settings, request.method, url, headers, body, decode=decode)
     except FAULTS as error:

@@ -42,10 +42,11 @@ class Socket:
             raise Refusal(400, "bad_handshake", "This is no proper WebSocket handshake.")
         service.open(self._exchange)
         headers = request_headers(request.headers, filtered=True)
+        query = service.callers.conceal(headers, request.rel_url.raw_query_string)
+        offered = [one.strip() for one in headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
         for name in _HANDSHAKE:
             headers.popall(name, None)
-        offered = [one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
-        url = service.origin.url(raw_path, request.rel_url.raw_query_string)
+        url = service.origin.url(raw_path, query)
         limit = service.settings.max_event_bytes
         try:
             upstream = await service.session.ws_connect(url, headers=headers, protocols=offered, max_msg_size=limit)

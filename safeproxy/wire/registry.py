@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,13 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     )
 )
 
+#: Whose paths begin like this, OpenAI-compatible ones of the same server excepted.
+_FAMILIES = (
+    (re.compile(r"/v1(?:alpha|beta)\d*/(?!openai/)"), GEMINI),
+    (re.compile(r"/api/(?!v1/)"), OLLAMA),
+    (re.compile(r"(?:/compatibility)?/v2/"), COHERE),
+)
+
 
 def route_for(method: str, path: str, query: str = "") -> Route | None:
     """How the answer to this request is read, None if nobody has said. ``path`` is decoded and without its query."""
@@ -102,6 +110,16 @@ def socket_dialect(path: str) -> Dialect | None:
     if re.fullmatch(f"{_OPENAI}/realtime|/openai/realtime", path):
         return REALTIME
     return SOCKET if re.fullmatch(f"{_OPENAI}/responses", path) else None
+
+
+def error_dialect(path: str, headers: Container[str]) -> Dialect | None:
+    """The API whose errors a client understands at a path that no route names, by what else is known of that API.
+
+    ``headers`` holds the names of those sent, without regard to case. None is OpenAI's and most others'.
+    """
+    if "anthropic-version" in headers:
+        return ANTHROPIC
+    return next((dialect for pattern, dialect in _FAMILIES if pattern.match(path)), None)
 
 
 def dialect_for(method: str, path: str) -> Dialect | None:
