@@ -14,6 +14,7 @@ from safeproxy import __version__
 from safeproxy.cli.bench_command import bench
 from safeproxy.cli.common import Unusable, plain_errors, rules_option, ruleset_of
 from safeproxy.cli.eval_command import eval_
+from safeproxy.cli.key_commands import keys
 from safeproxy.cli.model_commands import models
 from safeproxy.cli.rule_commands import rules
 
@@ -165,5 +166,5 @@ def _finding_form(finding: Any) -> dict[str, Any]:
     return form | {"severity": finding.severity.name.lower()}
 
 
-for command in (rules, models, eval_, bench):
+for command in (rules, keys, models, eval_, bench):
     main.add_command(command)

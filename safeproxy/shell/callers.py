@@ -80,7 +80,7 @@ class Callers:
     def _checked(self, keys: client_keys.Keys, request: web.BaseRequest) -> client_keys.VirtualKey:
         presented = [key for _, key in credentials.every(request.headers, request.rel_url.raw_query_string)]
         # Some SDKs send a second key that is only there because they want one.
-        likely = next(filter(client_keys.looks_like_key, presented), "")
+        likely = next(filter(client_keys.id_of, presented), "")
         found = client_keys.check(keys, likely, self._now())
         if found is None:
             raise _unauthorized()

@@ -108,9 +108,10 @@ def issue(
     return f"sp-{id_}-{secret}", kept
 
 
-def looks_like_key(text: str) -> bool:
-    """Whether ``text`` has the form of a virtual key."""
-    return _FORM.fullmatch(text) is not None
+def id_of(text: str) -> str | None:
+    """The id in a virtual key, None if ``text`` has not the form of one."""
+    form = _FORM.fullmatch(text)
+    return None if form is None else form["id"]
 
 
 def check(keys: Keys, presented: str, now: datetime) -> VirtualKey | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
-from safeproxy.wire.registry import CHAT, dialect_for, dialect_of, route_for
+from safeproxy.wire.registry import CHAT, dialect_for, dialect_of, error_dialect, route_for
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,28 @@ def test_one_path_is_our_own() -> None:
 def test_other_requests_are_not(method: str, path: str) -> None:
     """What is not known is not guessed."""
     assert dialect_for(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "name"),
+    [
+        ("/v1/models", {"Anthropic-Version": "2023-06-01"}, "anthropic"),
+        ("/v1beta/models", {}, "gemini"),
+        ("/v1alpha1/operations/1", {}, "gemini"),
+        ("/v1beta/openai/models", {}, None),
+        ("/api/tags", {}, "ollama"),
+        ("/api/v1/models", {}, None),
+        ("/v2/embed", {}, "cohere"),
+        ("/v1/models", {"Authorization": "Bearer k"}, None),
+        ("/x/api/tags", {}, None),
+    ],
+)
+def test_errors_are_told_in_the_terms_of_the_api_that_is_likely_meant(
+    path: str, headers: dict[str, str], name: str | None
+) -> None:
+    """Where no route names the path: by its beginning, or by a header that one API alone has."""
+    dialect = error_dialect(path, CIMultiDict(headers))
+    assert (None if dialect is None else dialect.name) == name
 
 
 @pytest.mark.parametrize(
