@@ -212,11 +212,11 @@ def test_console_examples_print_what_they_say(tmp_path: Path, monkeypatch: pytes
         assert result.stdout == expected
 
 
-def test_settings_example_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings file shown can be used as it stands."""
+@pytest.mark.parametrize("text", [body for body in blocks("yaml") if "# safeproxy.yaml" in body])
+def test_settings_example_is_valid(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each settings file shown can be used as it stands."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"SAFEPROXY_{name.upper()}", raising=False)
-    (text,) = [body for body in blocks("yaml") if "# safeproxy.yaml" in body]
     path = tmp_path / "safeproxy.yaml"
     path.write_text(text, encoding="utf-8")
     assert Settings.load(path).model_dump() == Settings(**yaml.safe_load(text)).model_dump()
