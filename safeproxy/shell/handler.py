@@ -101,7 +101,7 @@ async def _serve(
         return await _preflight(service, request, exchange)
     exchange.caller = service.callers.identify(request)
     exchange.client = exchange.caller.address
-    await service.limits.admit(exchange)
+    await service.limits.admit(exchange, None if route is None else route.dialect)
     if "websocket" in request.headers.get("upgrade", "").lower():
         return await _socket(service, request, exchange, path, raw_path)
     passes = service.passing.allow(request.method, path, raw_path)
