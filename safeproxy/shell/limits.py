@@ -65,6 +65,7 @@ class Limits:
         self._shared = None if settings.redis_url is None else _shared(settings.redis_url.get_secret_value())
         self._refuses = settings.on_limits_error == "refuse"
         self._outage = _Outage(log)
+        self._turns = asyncio.Semaphore(1 if self._shared is None else self._shared.at_once)
         self._log = log
         self._charges: Counter[str] = Counter()
         self._over: dict[str, list[str]] = {}
@@ -138,24 +139,35 @@ class Limits:
     async def _judged(self, exchange: Exchange, quotas: Sequence[Quota]) -> _Verdict:
         if self._shared is None:
             return await _judge(self._local, quotas, exchange.id)
-        if self._outage.may_ask():
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    verdict = await _judge(self._shared, quotas, exchange.id)
-            except self._shared.failures as error:
-                self._outage.begin(error)
-            else:
-                self._outage.end()
-                for quota in quotas if verdict.full is None else ():
-                    if quota.kind == "streams":
-                        self._local.note(quota.name, exchange.id)
-                return verdict
+        verdict = await self._judged_by_all(self._shared, exchange, quotas)
+        if verdict is not None:
+            return verdict
         if self._refuses:
             exchange.faults.append("limits_unavailable")
             message = "The proxy cannot count requests now, so it refuses them; try again soon."
             raise _refusal(503, "limits_unavailable", message, 0.0)
         exchange.faults.append("limits_local")
         return await _judge(self._local, quotas, exchange.id)
+
+    async def _judged_by_all(
+        self, shared: RedisCounters, exchange: Exchange, quotas: Sequence[Quota]
+    ) -> _Verdict | None:
+        """What Redis says, None if it is gone."""
+        async with self._turns:
+            asked = self._outage.ask()
+            if asked is None:
+                return None
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    verdict = await _judge(shared, quotas, exchange.id)
+            except shared.failures as error:
+                self._outage.failed(asked, error)
+                return None
+        self._outage.answered(asked)
+        for quota in quotas if verdict.full is None else ():
+            if quota.kind == "streams":
+                self._local.note(quota.name, exchange.id)
+        return verdict
 
     async def _work(self) -> None:
         """What requests need not wait for: charges, ends and renewals, one after the other."""
@@ -169,13 +181,13 @@ class Limits:
 
     async def _settle(self) -> None:
         try:
-            if self._shared is not None and self._outage.may_ask():
+            if self._shared is not None and (asked := self._outage.ask()) is not None:
                 try:
                     await self._settle_shared(self._shared)
                 except self._shared.failures as error:
-                    self._outage.begin(error)
+                    self._outage.failed(asked, error)
                 else:
-                    self._outage.end()
+                    self._outage.answered(asked)
                     return
             # What Redis did not take is counted here; leases that it still has end by themselves.
             self._over.clear()
@@ -264,26 +276,33 @@ class _Outage:
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         self._log = log
         self._again: float | None = None
+        self._asked = 0
+        self._changed = 0
 
-    def may_ask(self) -> bool:
-        if self._again is None:
-            return True
-        now = time.monotonic()
-        if now < self._again:
-            return False
-        self._again = now + _PAUSE  # the others wait for what comes of this one
-        return True
+    def ask(self) -> int | None:
+        """A number for this question, None if it should not be asked now."""
+        if self._again is not None:
+            now = time.monotonic()
+            if now < self._again:
+                return None
+            self._again = now + _PAUSE  # the others wait for what comes of this one
+        self._asked += 1
+        return self._asked
 
-    def begin(self, error: BaseException) -> None:
-        """Logged once; the kind alone, since a message may hold the address."""
+    def failed(self, asked: int, error: BaseException) -> None:
+        """Logged once an outage; the kind alone, since a message may hold the address."""
+        if asked <= self._changed:
+            return  # asked before Redis went, or came back: says nothing of now
         if self._again is None:
+            self._changed = self._asked
             with suppress(Exception):
                 self._log.error("limits", fault="redis_gone", kind=type(error).__name__)
         self._again = time.monotonic() + _PAUSE
 
-    def end(self) -> None:
-        if self._again is not None:
-            self._again = None
+    def answered(self, asked: int) -> None:
+        """Redis is there."""
+        if self._again is not None and asked > self._changed:
+            self._again, self._changed = None, self._asked
             with suppress(Exception):
                 self._log.info("limits", state="redis_back")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from limits.aio.storage import RedisStorage
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnection
@@ -21,8 +21,9 @@ PREFIX = "safeproxy"
 LEASE = 30.0
 #: Longest wait for one answer of Redis, in seconds.
 _ANSWER = 0.25
-#: Most connections of a process; more requests than these wait for one another.
-_CONNECTIONS = 32
+#: Most requests of a process that ask at the same time, each over a connection. The others wait for their turn, which
+#: takes as long as it takes: a burst of them is no fault of Redis.
+AT_ONCE = 32
 
 # No library does this for asyncio in a way that outlives a crash: redis-py has locks but no semaphore, and those built
 # on lists or counters lose the places of a process that dies. So: a sorted set of leases by the time each ends, on the
@@ -45,15 +46,15 @@ return 1
 class RedisCounters(Windows):
     """Counts in Redis. Its methods raise one of `failures` where Redis does not answer, or not in time."""
 
+    at_once: Final = AT_ONCE
     failures: Final = (RedisError, OSError, TimeoutError)
 
     def __init__(self, url: str) -> None:
         """Connects to nothing yet. Raises ConfigError for an address that is none; it never repeats the address."""
         try:
-            self._pool = BlockingConnectionPool.from_url(
+            self._pool = ConnectionPool.from_url(
                 url,
-                max_connections=_CONNECTIONS,
-                timeout=_ANSWER,
+                max_connections=2 * AT_ONCE,
                 socket_timeout=_ANSWER,
                 socket_connect_timeout=_ANSWER,
                 # Once more at once: a connection that was idle may be gone though Redis is there again.
