@@ -88,7 +88,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         policy=policy,
         origin=Origin.parse(settings.upstream or settings.upstreams[0].url),
         callers=Callers(settings, log),
-        limits=Limits(settings),
+        limits=Limits(settings, log),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,
         observers=Observers(AuditObserver(writer), [LogObserver(log)]),

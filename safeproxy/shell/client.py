@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import REQUEST_ID, is_readable
+from safeproxy.shell.quotas import is_ratelimit_header
 from safeproxy.shell.refusal import Refusal
 from safeproxy.wire.dialect import Dialect
 
@@ -97,6 +98,9 @@ async def begin(request: web.Request, exchange: Exchange, response: web.StreamRe
     """Send the head of the answer. Raises ClientGone."""
     if request.version < (1, 1) and response.content_length is None:
         response.force_close()  # HTTP/1.0 has no other end for a body of unknown length, whatever the client asks
+    if exchange.limited:
+        for name in [name for name in response.headers if is_ratelimit_header(name)]:
+            response.headers.popall(name, None)
     response.headers.update(exchange.headers)
     with _leaving():
         await response.prepare(request)

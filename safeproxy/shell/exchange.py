@@ -77,6 +77,8 @@ class Exchange:
     cost: Cost | None = None
     headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
     """Headers of the proxy's own, in place of the upstream's of the same name."""
+    limited: bool = False
+    """Whether the proxy has limits of its own: those of the account upstream are not shown then."""
     _record: RequestOpened | None = None
 
     def cancelled(self) -> None:

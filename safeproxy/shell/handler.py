@@ -100,7 +100,7 @@ async def _serve(
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
     exchange.caller = await service.callers.identify(request)
-    await service.limits.admit(exchange)
+    await service.limits.admit(exchange, None if route is None else route.dialect)
     if "websocket" in request.headers.get("upgrade", "").lower():
         return await _socket(service, request, exchange, path, raw_path)
     passes = service.passing.allow(request.method, path, raw_path)

@@ -43,5 +43,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault
         if dialect is not None:
             return dialect.error_body(self.message, status=self.status, code=self.code)
         kind = "invalid_request_error" if self.status < 500 else "server_error"
+        if self.status == 429:
+            kind = "rate_limit_error"
         error = {"message": self.message, "type": kind, "param": None, "code": self.code}
         return json.dumps({"error": error}).encode()

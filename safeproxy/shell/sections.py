@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from safeproxy.shell.paths import Origin
 
@@ -89,3 +90,18 @@ class LimitSettings(_Section):
         default=None, description="Tokens a minute, prompts and answers, as the upstream counts them."
     )
     streams: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Requests at the same time.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.requests is self.tokens is self.streams is None:
+            raise ValueError("limits nothing; give requests, tokens or streams")
+        if self.per == "all" and self.only:
+            raise ValueError("per all counts everybody, so leave out 'only', or count per key, tenant or address")
+        for one in self.only if self.per == "address" else ():
+            try:
+                ipaddress.ip_network(one)
+            except ValueError:
+                raise ValueError(
+                    f"only {one!r} is no address or network; write 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+                ) from None
+        return self

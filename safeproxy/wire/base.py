@@ -132,6 +132,8 @@ class BaseDialect:
     def error_body(self, message: str, *, status: int, code: str) -> bytes:
         """The widespread error object; its type follows the status."""
         kind = "invalid_request_error" if 400 <= status < 500 else "upstream_error"
+        if status == 429:
+            kind = "rate_limit_error"
         param = "messages" if code == "content_filter" else None
         return compact({"error": {"message": message, "type": kind, "param": param, "code": code}})
 

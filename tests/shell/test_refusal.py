@@ -18,3 +18,8 @@ def test_the_body_is_an_error_object(dialect: object, status: int) -> None:
     error = json.loads(body)["error"]
     assert (error["message"], error["code"], error["param"]) == ('No "way".', "some_code", None)
     assert error["type"]
+
+
+def test_too_many_requests_have_a_kind_of_their_own() -> None:
+    """Without a dialect too."""
+    assert json.loads(Refusal(429, "c", "No.").body(None))["error"]["type"] == "rate_limit_error"

@@ -49,7 +49,9 @@ def test_frames_keep_their_names() -> None:
     assert json.loads(BaseDialect().error_frame("No.", "c").removeprefix(b"data: "))["error"]["code"] == "c"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, "invalid_request_error"), (502, "upstream_error")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, "invalid_request_error"), (429, "rate_limit_error"), (502, "upstream_error")]
+)
 def test_errors_go_with_the_status(status: int, kind: str) -> None:
     """The widespread shape."""
     assert json.loads(BaseDialect().error_body("No.", status=status, code="c"))["error"]["type"] == kind

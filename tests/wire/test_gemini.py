@@ -486,7 +486,14 @@ def test_a_refused_prompt_is_answered_as_the_api_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "word"), [(400, "INVALID_ARGUMENT"), (413, "INVALID_ARGUMENT"), (500, "INTERNAL"), (502, "UNAVAILABLE")]
+    ("status", "word"),
+    [
+        (400, "INVALID_ARGUMENT"),
+        (413, "INVALID_ARGUMENT"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (500, "INTERNAL"),
+        (502, "UNAVAILABLE"),
+    ],
 )
 def test_errors_are_googles(status: int, word: str) -> None:
     """The status in figures and in words."""
