@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from safeproxy.events import Action, Finding, Severity
 from safeproxy.ledger import record
-from safeproxy.ledger.record import Bytes, Characters, FindingMade, RequestClosed, RequestOpened, Timing
+from safeproxy.ledger.record import Bytes, Caller, Characters, Cost, FindingMade, RequestClosed, RequestOpened, Timing
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "audit" / "schema.json").read_text(encoding="utf-8"))
 
@@ -102,6 +102,29 @@ def test_a_closed_record_repeats_who_asked() -> None:
         "delivered": {"ttft_ms": None, "tpot_ms": 0.5},
         "held_mean_ms": None,
     }
+
+
+def test_both_records_tell_who_asked_and_what_it_cost(validator: Draft202012Validator) -> None:
+    """Key, tenant and tags, the upstream asked last, the attempts and the cost; nothing where nothing is known."""
+    caller = Caller(address="192.0.2.7", key="k1", name="alice", tenant="acme", tags={"x-team": "blue"})
+    opened = dataclasses.replace(OPENED, caller=caller)
+    cost = Cost(amount=0.0012345678912, currency="USD")
+    closed = dataclasses.replace(CLOSED, opened=opened, upstream="first", attempts=3, cost=cost)
+    known = {"key": "k1", "key_name": "alice", "tenant": "acme", "tags": {"x-team": "blue"}}
+    for record_ in (opened.to_json(), closed.to_json()):
+        validator.validate(record_)
+        assert known.items() <= record_.items()
+    paid = {"upstream": "first", "attempts": 3, "cost": {"amount": 0.001234568, "currency": "USD"}}
+    assert paid.items() <= closed.to_json().items()
+    assert not (known.keys() | paid.keys()) & CLOSED.to_json().keys()
+
+
+@pytest.mark.parametrize("event", ["opened", "finding", "closed"])
+def test_every_field_is_explained(event: str) -> None:
+    """What the schema allows, the page for readers explains."""
+    page = (Path(__file__).parents[2] / "audit" / "README.md").read_text(encoding="utf-8")
+    for name in SCHEMA["$defs"][event]["properties"]:
+        assert f"`{name}`" in page, name
 
 
 @pytest.mark.parametrize(
