@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import aiohttp
+from aiohttp import web
 from multidict import CIMultiDict
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
 from yarl import URL
@@ -27,6 +28,7 @@ from safeproxy.shell.keyring import REFUSED_FOR, AllAsideError, Key
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service
 from safeproxy.shell.upstream import FAULTS, NOT_CONNECTED, TotalTimeoutError, Upstream, fault_of
+from safeproxy.wire.dialect import Dialect
 
 A = TypeVar("A", aiohttp.ClientResponse, aiohttp.ClientWebSocketResponse)
 Send = Callable[[Upstream, URL, CIMultiDict[str]], Awaitable[A]]
@@ -59,12 +61,37 @@ class Question:
     raw_path: str
     raw_query: str
     headers: CIMultiDict[str]
-    dialect: str | None
-    """The name of the API, which tells where its keys belong."""
+    key_place: credentials.Place
+    """Where a key belongs, by the API and by where the client has put its own."""
     repeatable: bool
     """Whether sending it twice does no more than sending it once."""
     upload: Upload | None = None
     """Its body, where that is not at hand."""
+
+    @classmethod
+    def of(
+        cls,
+        request: web.Request,
+        raw_path: str,
+        headers: CIMultiDict[str],
+        dialect: Dialect | None,
+        *,
+        repeatable: bool,
+        upload: Upload | None = None,
+    ) -> Question:
+        """The client's ``request``, at this path and with these headers."""
+        raw_query = request.rel_url.raw_query_string
+        presented = credentials.find(request.headers, raw_query)
+        return cls(
+            raw_path=raw_path,
+            raw_query=raw_query,
+            headers=headers,
+            key_place=credentials.native_place(
+                None if dialect is None else dialect.name, None if presented is None else presented[0], None
+            ),
+            repeatable=repeatable,
+            upload=upload,
+        )
 
     @property
     def fresh(self) -> bool:
@@ -272,15 +299,12 @@ class _Asking(Generic[A]):
         """
         question, headers, query = self.question, self.question.headers.copy(), self.question.raw_query
         if not (upstream.trusted and upstream is self.first):
-            presented = credentials.find(headers, query)
             query = credentials.remove(headers, query)
             for name in _ACCOUNT:
                 headers.popall(name, None)
             if key is not None:
-                place = presented and presented[0]
-                credentials.put(
-                    headers, key.secret, credentials.native_place(question.dialect, place, upstream.key_header)
-                )
+                place = credentials.native_place(None, question.key_place, upstream.key_header)
+                credentials.put(headers, key.secret, place)
         try:
             return upstream.origin.url(question.raw_path, query), headers
         except ClientError as error:

@@ -315,14 +315,10 @@ def _question(
     value: Any,
 ) -> Question:
     """The request as the upstreams are to see it; ``value`` is the decoded body."""
-    return Question(
-        raw_path=raw_path,
-        raw_query=request.rel_url.raw_query_string,
-        headers=headers,
-        dialect=None if route is None else route.dialect.name,
-        repeatable=is_repeatable(request.method, headers, route, value),
-        upload=body if isinstance(body, Upload) else None,
-    )
+    dialect = None if route is None else route.dialect
+    repeatable = is_repeatable(request.method, headers, route, value)
+    upload = body if isinstance(body, Upload) else None
+    return Question.of(request, raw_path, headers, dialect, repeatable=repeatable, upload=upload)
 
 
 def _send(method: str, body: bytes | Upload | None, *, decode: bool = True) -> Send[aiohttp.ClientResponse]:

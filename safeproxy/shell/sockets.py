@@ -48,13 +48,8 @@ class Socket:
         headers = request_headers(request.headers, filtered=True)
         for name in _HANDSHAKE:
             headers.popall(name, None)
-        question = Question(
-            raw_path=raw_path,
-            raw_query=request.rel_url.raw_query_string,
-            headers=headers,
-            dialect=self._dialect.name,
-            repeatable=True,  # nothing is asked before the connection stands
-        )
+        # Nothing is asked before the connection stands.
+        question = Question.of(request, raw_path, headers, self._dialect, repeatable=True)
         async with asked(service, self._exchange, first, question, _connected) as upstream:
             return await self._run(upstream)
 

@@ -30,7 +30,7 @@ def app(tmp_path: Path) -> web.Application:
     """The application, its connections left out: nothing can be sent but by a played `send`."""
     file = tmp_path / "rules.yaml"
     file.write_text(RULES, encoding="utf-8")
-    made = create_app(
+    return create_app(
         Settings(
             upstream="http://upstream",
             rules=(file,),
@@ -39,7 +39,6 @@ def app(tmp_path: Path) -> web.Application:
             retry_attempts=0,
         )
     )
-    return made
 
 
 class Body:
