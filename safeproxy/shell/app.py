@@ -22,12 +22,12 @@ from safeproxy.shell.client import keep_expecting
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
-from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
 from safeproxy.shell.settings import Settings
-from safeproxy.shell.upstream import make_session
+from safeproxy.shell.upstreams import Upstreams
 from safeproxy.wire.registry import dialect_for
 
 #: How long cancelled answers get to say goodbye when the process is stopped, in seconds.
@@ -86,7 +86,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
     return Service(
         settings=settings,
         policy=policy,
-        origin=Origin.parse(settings.upstream or settings.upstreams[0].url),
+        upstreams=Upstreams(settings, lambda name, fault: log.critical("upstream", upstream=name, fault=fault)),
         callers=Callers(settings, log),
         limits=Limits(settings, log),
         passing=PassPaths.parse(settings.pass_paths),
@@ -104,10 +104,8 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     service = app[SERVICE]
     service.stopping = False
-    async with make_session(service.settings) as session:
-        service.session_ = session
+    async with service.upstreams.running():
         yield
-    service.session_ = None
     await service.limits.close()
     service.writer.close()
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from safeproxy.errors import ClientError
+from safeproxy.ledger.record import MAX_MODEL, clean
 from safeproxy.pipeline import filter_prompt
 from safeproxy.shell import client, relay
 from safeproxy.shell.asked import SSE, Asked, prepared
+from safeproxy.shell.asking import Question, Send, Upload
+from safeproxy.shell.asking import asked as answer_to
+from safeproxy.shell.backoff import is_repeatable
 from safeproxy.shell.cors import is_preflight
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import (
@@ -28,12 +33,33 @@ from safeproxy.shell.headers import (
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
 from safeproxy.shell.sockets import Socket
-from safeproxy.shell.upstream import FAULTS, send
+from safeproxy.shell.upstream import Upstream
+from safeproxy.shell.upstreams import Group, model_in_path
 from safeproxy.wire.base import BLOCKED
+from safeproxy.wire.dialect import Dialect
 from safeproxy.wire.registry import Route, error_dialect, route_for, socket_dialect
 
 #: Methods whose answers carry no body of interest: their heads are safe on every path.
 _BODILESS = frozenset({"HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request leads: the upstreams below whose common beginning its path lies, and the rest of the path."""
+
+    group: Group
+    path: str
+    raw_path: str
+
+    def upstream(self, service: Service, model: str | None) -> Upstream:
+        """The one to ask; ``model`` is what the body says. Raises Refusal."""
+        model = model_in_path(self.raw_path) or model
+        found = self.group.choose(model)
+        if found is None:
+            assert model is not None
+            name = clean(service.scrub(model), MAX_MODEL)
+            raise Refusal(404, "model_not_found", f"There is no upstream for the model {name} (setting upstreams).")
+        return found
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
@@ -75,10 +101,14 @@ async def _answered(
     service: Service, request: web.Request, exchange: Exchange, path: str, raw_path: str
 ) -> web.StreamResponse:
     """Serve the request or say why not, in the shape of the API that was asked."""
-    route = route_for(request.method, path, request.rel_url.query_string)
-    dialect = error_dialect(path, request.headers) if route is None else route.dialect
+    group = service.upstreams.under(raw_path)
+    target = None if group is None else Target(group, group.below(path), group.below(raw_path))
+    below = path if target is None else target.path
+    route = None if target is None else route_for(request.method, below, request.rel_url.query_string)
+    spoken = route or (None if group is None else group.route)
+    dialect = error_dialect(below, request.headers) if spoken is None else spoken.dialect
     try:
-        return await _serve(service, request, exchange, route, path, raw_path)
+        return await _serve(service, request, exchange, route, target, dialect)
     except Refusal as refusal:
         return await client.refuse(request, exchange, refusal, dialect)
     except client.ClientGone:
@@ -93,25 +123,33 @@ async def _answered(
 
 
 async def _serve(
-    service: Service, request: web.Request, exchange: Exchange, route: Route | None, path: str, raw_path: str
+    service: Service,
+    request: web.Request,
+    exchange: Exchange,
+    route: Route | None,
+    target: Target | None,
+    dialect: Dialect | None,
 ) -> web.StreamResponse:
     if service.stopping:
         raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
     exchange.caller = await service.callers.identify(request)
-    await service.limits.admit(exchange, None if route is None else route.dialect)
+    await service.limits.admit(exchange, dialect)
+    if target is None:
+        message = f"There is no upstream for {exchange.path} (setting upstreams); begin the path as one of them says."
+        raise Refusal(404, "no_upstream", message)
     if "websocket" in request.headers.get("upgrade", "").lower():
-        return await _socket(service, request, exchange, path, raw_path)
-    passes = service.passing.allow(request.method, path, raw_path)
+        return await _socket(service, request, exchange, target)
+    passes = service.passing.allow(request.method, target.path, target.raw_path)
     if route is not None and not (route.lines and passes):
-        return await _filtered(service, request, exchange, route, route.stands_for or raw_path)
+        return await _filtered(service, request, exchange, route, target)
     if passes:
-        return await _unfiltered(service, request, exchange, raw_path)
+        return await _unfiltered(service, request, exchange, target)
     if request.method in _BODILESS:
-        return await _bodiless(service, request, exchange, raw_path)
-    if service.settings.unknown_paths == "filter":
-        return await _filtered(service, request, exchange, None, raw_path)
+        return await _bodiless(service, request, exchange, target)
+    if service.settings.unknown_paths == "filter" or target.group.route is not None:
+        return await _filtered(service, request, exchange, None, target)
     raise Refusal(
         501,
         "unsupported_path",
@@ -120,17 +158,17 @@ async def _serve(
     )
 
 
-async def _socket(
-    service: Service, request: web.Request, exchange: Exchange, path: str, raw_path: str
-) -> web.StreamResponse:
-    dialect = socket_dialect(path)
+async def _socket(service: Service, request: web.Request, exchange: Exchange, target: Target) -> web.StreamResponse:
+    dialect = socket_dialect(target.path)
     if service.settings.websockets == "refuse":
         message = f"WebSocket connections are refused (setting websockets), so {exchange.path} is; use plain HTTP."
         raise Refusal(403, "websocket_refused", message)
     if dialect is None:
         message = f"The messages of WebSocket connections to {exchange.path} are not known, so they are refused."
         raise Refusal(403, "websocket_refused", message)
-    return await Socket(service, request, exchange, dialect).run(raw_path)
+    query = request.rel_url.query
+    upstream = target.upstream(service, query.get("model") or query.get("deployment"))
+    return await Socket(service, request, exchange, dialect).run(upstream, target.raw_path)
 
 
 async def _preflight(service: Service, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -141,12 +179,12 @@ async def _preflight(service: Service, request: web.Request, exchange: Exchange)
 
 
 async def _filtered(
-    service: Service, request: web.Request, exchange: Exchange, route: Route | None, raw_path: str
+    service: Service, request: web.Request, exchange: Exchange, route: Route | None, target: Target
 ) -> web.StreamResponse:
     headers = request_headers(request.headers, filtered=True)
-    body: bytes | AsyncIterator[bytes] | None = None
-    value = None
-    if request.can_read_body and _is_upload(request, route):
+    body: bytes | Upload | None = None
+    value = model = None
+    if request.can_read_body and _is_upload(request, route or target.group.route):
         body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
         if service.scans_prompts:
             exchange.faults.append("prompt_unscanned")
@@ -155,6 +193,8 @@ async def _filtered(
         value = client.parsed(body)
         model = client.model_of(value)
         exchange.model = None if model is None else service.scrub(model)
+    first = target.upstream(service, model)
+    route = route or first.route
     service.open(exchange)
     settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
@@ -162,11 +202,10 @@ async def _filtered(
         body = await service.filtering(_prepared, service, exchange, asked, body, value)
     if asked.as_lines:
         headers["Accept"] = SSE
-    upstream = await _sent(service, request, exchange, raw_path, headers, body)
-    try:
+    raw_path = (route and route.stands_for) or target.raw_path
+    question = _question(request, raw_path, headers, body, route, value)
+    async with answer_to(service, exchange, first, question, _send(request.method, body)) as upstream:
         return await _relayed(service, request, exchange, asked, upstream)
-    finally:
-        upstream.close()
 
 
 def _is_upload(request: web.Request, route: Route | None) -> bool:
@@ -240,55 +279,60 @@ async def _relayed(
     raise Refusal(502, "upstream_content_type", message, ended="upstream_error")
 
 
-async def _unfiltered(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
-    service.open(exchange)
+async def _unfiltered(service: Service, request: web.Request, exchange: Exchange, target: Target) -> web.StreamResponse:
     headers = request_headers(request.headers, filtered=False)
-    body = _streamed(request, exchange, headers) if request.can_read_body else None
-    upstream = await _sent(service, request, exchange, raw_path, headers, body, decode=False)
-    try:
+    body: bytes | Upload | None = None
+    value = None
+    if request.can_read_body and target.group.by_model and not _is_upload(request, None):
+        body = await client.read_body(request, exchange, service.settings.client_max_size)
+        value = client.parsed(body)
+    elif request.can_read_body:
+        body = _streamed(request, exchange, headers)
+    first = target.upstream(service, client.model_of(value))
+    service.open(exchange)
+    question = _question(request, target.raw_path, headers, body, first.route, value)
+    send = _send(request.method, body, decode=False)
+    async with answer_to(service, exchange, first, question, send) as upstream:
         return await relay.relay_unfiltered(request, exchange, upstream)
-    finally:
-        upstream.close()
 
 
-def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str]) -> AsyncIterator[bytes]:
+def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str]) -> Upload:
     """The request body as it arrives, with the length that the client declared unless the coding was undone."""
     if request.content_length is not None and not body_was_decoded(request.headers):
         headers["Content-Length"] = str(request.content_length)
-    return client.body_pieces(request, exchange)
+    return Upload(client.body_pieces(request, exchange))
 
 
-async def _bodiless(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
+async def _bodiless(service: Service, request: web.Request, exchange: Exchange, target: Target) -> web.StreamResponse:
     service.open(exchange)
     headers = request_headers(request.headers, filtered=True)
-    upstream = await _sent(service, request, exchange, raw_path, headers, None)
-    try:
+    first = target.upstream(service, None)
+    question = _question(request, target.raw_path, headers, None, first.route, None)
+    async with answer_to(service, exchange, first, question, _send(request.method, None)) as upstream:
         return await relay.relay_head(request, exchange, upstream)
-    finally:
-        upstream.close()
 
 
-async def _sent(
-    service: Service,
+def _question(
     request: web.Request,
-    exchange: Exchange,
     raw_path: str,
     headers: CIMultiDict[str],
-    body: bytes | AsyncIterator[bytes] | None,
-    *,
-    decode: bool = True,
-) -> aiohttp.ClientResponse:
-    """Send the request upstream; give the answer, its head read. Raises Refusal."""
-    query = service.callers.conceal(headers, request.rel_url.raw_query_string)
-    url = service.origin.url(raw_path, query)
-    try:
-        upstream = await send(service.session, service.settings, request.method, url, headers, body, decode=decode)
-    except FAULTS as error:
-        refusal = relay.upstream_refusal(error)
-        exchange.faults.append(refusal.code)
-        raise refusal from None
-    exchange.upstream_status = upstream.status
-    return upstream
+    body: bytes | Upload | None,
+    route: Route | None,
+    value: Any,
+) -> Question:
+    """The request as the upstreams are to see it; ``value`` is the decoded body."""
+    dialect = None if route is None else route.dialect
+    repeatable = is_repeatable(request.method, headers, route, value)
+    upload = body if isinstance(body, Upload) else None
+    return Question.of(request, raw_path, headers, dialect, repeatable=repeatable, upload=upload)
+
+
+def _send(method: str, body: bytes | Upload | None, *, decode: bool = True) -> Send[aiohttp.ClientResponse]:
+    async def send(upstream: Upstream, url: URL, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
+        pieces = aiter(body) if isinstance(body, Upload) else body
+        return await upstream.send(method, url, headers, pieces, decode=decode)
+
+    return send
 
 
 def _relative(request: web.Request) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from safeproxy.errors import ConfigError
+from safeproxy.errors import ClientError, ConfigError
 
 #: Paths whose answers carry no generated text. A pattern is an optional list of methods and a path, in which
 #: ``*`` stands for one segment and ``**`` for any rest; ``/v1`` in front covers the path without it too.
@@ -59,6 +59,8 @@ _PATTERN = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/\S*)")
 #: What a server may read in more than one way; a path with any of it matches no pattern.
 _AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|$)|[%\\;?#\x00-\x1f\x7f]")
 _AMBIGUOUS_RAW = re.compile(r"%(?:2f|5c|2e|25)", re.IGNORECASE)
+#: A segment that leads out of the one before it, however it is written.
+_CLIMBS = re.compile(r"(?:/|%2f|\\|%5c)(?:\.|%2e){1,2}(?=/|%2f|\\|%5c|;|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,13 @@ class Origin:
         return cls(f"{url.scheme}://{url.raw_authority}{path.removesuffix(version)}", version)
 
     def url(self, raw_path: str, raw_query: str) -> URL:
-        """The address for a request; path and query keep their percent-encoding byte for byte."""
+        """The address for a request; path and query keep their percent-encoding byte for byte.
+
+        It is always one below the upstream's: raises ClientError for a path that could lead out of that, or into the
+        name of the host.
+        """
+        if not raw_path.startswith("/") or _CLIMBS.search(raw_path):
+            raise ClientError("the path has to begin with / and must not have . or .. as a segment")
         version = "" if _VERSION.match(raw_path) else self.version
         query = f"?{raw_query}" if raw_query else ""
         return URL(f"{self.base}{version}{raw_path}{query}", encoded=True)

@@ -99,6 +99,8 @@ async def _until_stopped(app: web.Application, settings: Settings, announce: Cal
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows has no signal handlers on its loops
             loop.add_signal_handler(number, stopped.set)
+    with suppress(NotImplementedError, AttributeError):  # nor has it this signal
+        loop.add_signal_handler(signal.SIGHUP, app[SERVICE].upstreams.reload)
     async with running(app, settings.host, settings.port) as url:
         announce(url)
         await stopped.wait()

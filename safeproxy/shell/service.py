@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import aiohttp
 import structlog
 from aiohttp import web
 
@@ -23,11 +22,12 @@ from safeproxy.shell.callers import Callers
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.limits import Limits
-from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.settings import Settings
+from safeproxy.shell.upstreams import Upstreams
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ class Service:
 
     settings: Settings
     policy: Policy
-    origin: Origin
+    upstreams: Upstreams
     passing: PassPaths
     writer: AuditWriter
     observers: Observers
@@ -58,13 +58,6 @@ class Service:
     stopping: bool = False
     server_cancels: bool = False
     """Whether the server cancels a handler whose client went away; if not, each request watches for it."""
-    session_: aiohttp.ClientSession | None = None
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The client session; there is one while the application runs."""
-        assert self.session_ is not None, "the application has not been started"
-        return self.session_
 
     async def filtering(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a call of the pipeline; while a detector in it waits, the event loop goes on."""

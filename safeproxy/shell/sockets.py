@@ -8,19 +8,23 @@ from contextlib import suppress
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
+from multidict import CIMultiDict
+from yarl import URL
 
 from safeproxy.errors import ClientError
 from safeproxy.pipeline import SocketPipeline, filter_prompt
-from safeproxy.shell import client, relay
+from safeproxy.shell import client
+from safeproxy.shell.asking import Question, asked
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import REQUEST_ID, request_headers
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service
-from safeproxy.shell.upstream import FAULTS
+from safeproxy.shell.upstream import Upstream
 from safeproxy.wire.dialect import Ask, Dialect
 
 #: Headers of the handshake, which each side makes for itself.
-_HANDSHAKE = ("accept-encoding", *(f"sec-websocket-{name}" for name in ("extensions", "key", "protocol", "version")))
+_HANDSHAKE = ("accept-encoding", *(f"sec-websocket-{name}" for name in ("extensions", "key", "version")))
+_PROTOCOLS = "sec-websocket-protocol"
 
 
 class Socket:
@@ -35,33 +39,27 @@ class Socket:
         exchange.report = self._pipeline.report
         exchange.stream = True
 
-    async def run(self, raw_path: str) -> web.StreamResponse:
+    async def run(self, first: Upstream, raw_path: str) -> web.StreamResponse:
         """Connect to the upstream, then carry messages both ways until either side closes. Raises Refusal."""
         service, request = self._service, self._request
         if not web.WebSocketResponse().can_prepare(request).ok:
             raise Refusal(400, "bad_handshake", "This is no proper WebSocket handshake.")
         service.open(self._exchange)
         headers = request_headers(request.headers, filtered=True)
-        query = service.callers.conceal(headers, request.rel_url.raw_query_string)
-        offered = [one.strip() for one in headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
         for name in _HANDSHAKE:
             headers.popall(name, None)
-        url = service.origin.url(raw_path, query)
-        limit = service.settings.max_event_bytes
-        try:
-            upstream = await service.session.ws_connect(url, headers=headers, protocols=offered, max_msg_size=limit)
-        except aiohttp.WSServerHandshakeError as error:
-            message = "The upstream refused the WebSocket connection."
-            status = error.status if error.status >= 400 else 502
-            raise Refusal(status, "upstream_refused", message, ended="upstream_error") from None
-        except FAULTS as error:
-            raise relay.upstream_refusal(error) from None
-        self._exchange.upstream_status = 101
+        # Nothing is asked before the connection stands.
+        question = Question.of(request, raw_path, headers, self._dialect, repeatable=True)
+        async with asked(service, self._exchange, first, question, _connected) as upstream:
+            return await self._run(upstream)
+
+    async def _run(self, upstream: aiohttp.ClientWebSocketResponse) -> web.StreamResponse:
         try:
             protocols = (upstream.protocol,) if upstream.protocol else ()
+            limit = self._service.settings.max_event_bytes
             down = web.WebSocketResponse(protocols=protocols, max_msg_size=limit, compress=False)
             down.headers[REQUEST_ID] = self._exchange.id
-            await client.begin(request, self._exchange, down)
+            await client.begin(self._request, self._exchange, down)
             await self._carry(down, upstream)
             return down
         finally:
@@ -152,3 +150,9 @@ class Socket:
                 raise client.ClientGone from None
             self._exchange.delivered_bytes += len(message.encode("utf-8", "replace"))
             self._exchange.delivered.at(time.perf_counter())
+
+
+async def _connected(upstream: Upstream, url: URL, headers: CIMultiDict[str]) -> aiohttp.ClientWebSocketResponse:
+    """A WebSocket to the upstream."""
+    offered = ",".join(headers.popall(_PROTOCOLS, ())).split(",")
+    return await upstream.connect(url, headers, [one.strip() for one in offered if one.strip()])

@@ -50,6 +50,8 @@ class Route:
     """Whether the path itself asks for a stream."""
     events: Route | None = None
     """What it is with ``alt=sse`` in the query."""
+    generates: bool = False
+    """Whether it asks for an answer and, unless the request says otherwise, for nothing besides."""
 
 
 _OPENAI = r"(?:/v1|/v1beta/openai|/openai/v1|/openai/deployments/[^/]+|/api/v1|/openai)?"
@@ -64,25 +66,26 @@ _SSE = re.compile(r"(?:^|&)(?:alt|%24alt|\$alt)=sse(?:&|$)")
 _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     (methods, re.compile(path), route)
     for methods, path, route in (
-        ("POST", "/api/v1/chat/stream", Route(CHAT, stands_for="/v1/chat/completions")),
-        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT)),
+        ("POST", "/api/v1/chat/stream", Route(CHAT, stands_for="/v1/chat/completions", generates=True)),
+        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/chat/completions(?:{_ID}(?:/messages)?)?", Route(CHAT)),
+        ("POST", f"{_OPENAI}/responses", Route(RESPONSES, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/responses(?:{_ID}(?:/input_items|/cancel)?)?", Route(RESPONSES)),
         ("GET|POST|DELETE", f"{_OPENAI}/conversations(?:{_ID}(?:/items(?:{_ID})?)?)?", Route(RESPONSES)),
         ("GET", f"{_OPENAI}/files{_ID}/content", Route(GENERIC, lines=True)),
-        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS)),
-        ("POST", "/completion", Route(COMPLETIONS)),
-        ("POST", f"{_GEMINI}:generateContent", Route(GEMINI)),
+        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS, generates=True)),
+        ("POST", "/completion", Route(COMPLETIONS, generates=True)),
+        ("POST", f"{_GEMINI}:generateContent", Route(GEMINI, generates=True)),
         (
             "POST",
             f"{_GEMINI}:streamGenerateContent",
-            Route(GEMINI_ARRAY, streams=True, events=Route(GEMINI, streams=True)),
+            Route(GEMINI_ARRAY, streams=True, generates=True, events=Route(GEMINI, streams=True, generates=True)),
         ),
-        ("POST", "/api/(?:chat|generate)", Route(OLLAMA)),
-        ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE)),
+        ("POST", "/api/(?:chat|generate)", Route(OLLAMA, generates=True)),
+        ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE, generates=True)),
         ("POST", f"{_OPENAI}/audio/(?:transcriptions|translations)", Route(TRANSCRIPTION)),
         ("POST", "(?:/v1|/anthropic/v1)?/messages/(?:count_tokens|batches)", Route(ANTHROPIC)),
-        ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
+        ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC, generates=True)),
         ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
     )
 )
@@ -93,6 +96,11 @@ _FAMILIES = (
     (re.compile(r"/api/(?!v1/)"), OLLAMA),
     (re.compile(r"(?:/compatibility)?/v2/"), COHERE),
 )
+#: Dialects that an operator can name, for servers whose paths do not tell which one they speak.
+DIALECTS: dict[str, Dialect] = {
+    dialect.name.replace("_", "-"): dialect
+    for dialect in (CHAT, RESPONSES, COMPLETIONS, ANTHROPIC, GEMINI, OLLAMA, COHERE, TRANSCRIPTION)
+}
 
 
 def route_for(method: str, path: str, query: str = "") -> Route | None:

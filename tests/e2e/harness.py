@@ -174,12 +174,21 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @asynccontextmanager
 async def proxied(folder: Path, rules: str = RULES, **settings: Any) -> AsyncIterator[tuple[Upstream, Proxy]]:
-    """A scripted upstream with the proxy in front of it; all of it ends within `LIMIT`."""
+    """A scripted upstream with the proxy in front of it; all of it ends within `LIMIT`.
+
+    It is asked once, unless the settings say otherwise: most tests are about what becomes of that answer.
+    """
     file = folder / "rules.yaml"
     file.write_text(rules, encoding="utf-8")
-    given: dict[str, Any] = {"rules": (file,), "audit": folder / "audit", "shutdown_grace": 0.1, **settings}
+    given: dict[str, Any] = {
+        "rules": (file,),
+        "audit": folder / "audit",
+        "shutdown_grace": 0.1,
+        "retry_attempts": 0,
+        **settings,
+    }
     async with asyncio.timeout(LIMIT), upstream() as played:
-        app = create_app(Settings(**{"upstream": played.url, **given}))
+        app = create_app(Settings(**given if "upstreams" in given else {"upstream": played.url, **given}))
         async with running(app, "127.0.0.1", 0) as url, aiohttp.ClientSession() as session:
             yield played, Proxy(url, given["audit"], app, session)
 

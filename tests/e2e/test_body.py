@@ -173,7 +173,7 @@ async def test_an_upstream_that_does_not_answer_is_an_error(tmp_path: Path) -> N
         upstream.mute = True
         status, _, raw = await proxy.post()
         assert status == 504
-        assert error_of(raw)["code"] == "upstream_timeout"
+        assert error_of(raw)["code"] == "upstream_first_byte_timeout"
 
 
 async def test_streams_and_bodies_get_the_same_verdict(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_signs_of_life_do_not_outlast_the_upstreams_limit(tmp_path: Path) 
         _, _, raw = await proxy.post()
         assert SIGN in raw
         assert error_of(raw)["message"]
-        assert (await proxy.closed())["faults"] == ["upstream_timeout"]
+        assert (await proxy.closed())["faults"] == ["upstream_idle_timeout"]
 
 
 async def test_signs_of_life_are_packed_like_the_rest(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def test_a_silent_upstream_is_given_up(tmp_path: Path) -> None:
         _, _, raw = await proxy.post()
         assert error_of(raw)["message"]
         closed = await proxy.closed()
-        assert (closed["ended"], closed["faults"]) == ("upstream_error", ["upstream_timeout"])
+        assert (closed["ended"], closed["faults"]) == ("upstream_error", ["upstream_idle_timeout"])
 
 
 async def test_a_second_finish_is_not_delivered(tmp_path: Path) -> None:

@@ -21,19 +21,24 @@ from safeproxy.shell.app import create_app
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.service import SERVICE
 from safeproxy.shell.settings import Settings
+from safeproxy.shell.upstream import Upstream
 from tests.e2e.harness import CHAT, RULES
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> web.Application:
-    """The application, its client session left out: nothing can be sent but by a played `send`."""
+    """The application, its connections left out: nothing can be sent but by a played `send`."""
     file = tmp_path / "rules.yaml"
     file.write_text(RULES, encoding="utf-8")
-    made = create_app(
-        Settings(upstream="http://upstream", rules=(file,), audit=tmp_path / "audit", unknown_paths="refuse")
+    return create_app(
+        Settings(
+            upstream="http://upstream",
+            rules=(file,),
+            audit=tmp_path / "audit",
+            unknown_paths="refuse",
+            retry_attempts=0,
+        )
     )
-    made[SERVICE].session_ = object()  # type: ignore[assignment]
-    return made
 
 
 class Body:
@@ -55,11 +60,11 @@ def plays(patch: pytest.MonkeyPatch, outcome: BaseException) -> list[str]:
     """Whatever is sent upstream comes to this; gives the list of addresses, filled as they are asked."""
     asked: list[str] = []
 
-    async def send(session: object, settings: object, method: str, url: object, *_: object, **__: object) -> None:
+    async def send(_: Upstream, method: str, url: object, *__: object, **___: object) -> None:
         asked.append(f"{method} {url}")
         raise outcome
 
-    patch.setattr(handler, "send", send)
+    patch.setattr(Upstream, "send", send)
     return asked
 
 
@@ -163,7 +168,7 @@ async def test_a_request_is_counted_as_running_while_it_is_served(
         during.append(set(app[SERVICE].running))
         raise LookupError("ada@example.com")
 
-    monkeypatch.setattr(handler, "send", send)
+    monkeypatch.setattr(Upstream, "send", send)
     status, error, _ = await handled(app)
     assert (status, error["code"]) == (500, "internal_error")
     assert during == [{asyncio.current_task()}]
@@ -174,13 +179,13 @@ async def test_nothing_follows_a_head_that_has_left(app: web.Application, monkey
     """If we break after it, the client gets no second answer; the fault is recorded with the status that left."""
 
     async def send(*_: object, **__: object) -> Mock:
-        return Mock(status=200)
+        return Mock(spec=aiohttp.ClientResponse, status=200, headers={}, content=Mock())
 
     async def relay_head(request: object, exchange: Exchange, upstream: object) -> None:
         exchange.status = 200
         raise LookupError("ada@example.com")
 
-    monkeypatch.setattr(handler, "send", send)
+    monkeypatch.setattr(Upstream, "send", send)
     monkeypatch.setattr("safeproxy.shell.relay.relay_head", relay_head)
     response = await served(app, CHAT, "HEAD")
     assert (response.status, response.body) == (499, None)

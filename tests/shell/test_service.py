@@ -16,11 +16,12 @@ from safeproxy.pipeline import Policy, Report
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.limits import Limits
-from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.service import Service
 from safeproxy.shell.settings import Settings
+from safeproxy.shell.upstreams import Upstreams
 from tests.ledger.test_record import FOUND
 from tests.observers.test_base import Notes
 from tests.shell.test_scrub import RULES
@@ -49,7 +50,7 @@ def service(folder: Path, log: Log, on_audit_error: str = "halt") -> Service:
     return Service(
         settings=settings,
         policy=policy,
-        origin=Origin.parse("http://upstream"),
+        upstreams=Upstreams(settings, lambda *_: None),
         callers=Callers(settings),
         limits=Limits(settings),
         passing=PassPaths.parse(()),
@@ -150,9 +151,3 @@ def test_a_broken_log_makes_nothing_worse(tmp_path: Path) -> None:
     with pytest.raises(Refusal):
         service(tmp_path, log).open(exchange(Notes(AuditError("full"))))
     assert len(log.said) == 1
-
-
-def test_there_is_no_session_before_the_start(tmp_path: Path) -> None:
-    """It is said, instead of failing somewhere else."""
-    with pytest.raises(AssertionError, match="not been started"):
-        _ = service(tmp_path, Log()).session

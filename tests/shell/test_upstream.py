@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from safeproxy.shell.upstream import FAULTS, fault_of
+from safeproxy.shell.upstream import FAULTS, FirstByteTimeoutError, TotalTimeoutError, fault_of
 
 KEY = ConnectionKey("secret.host", 443, True, True, None, None, None)
 
@@ -17,8 +17,10 @@ KEY = ConnectionKey("secret.host", 443, True, True, None, None, None)
     ("error", "code", "status"),
     [
         (aiohttp.ConnectionTimeoutError("x"), "upstream_connect_timeout", 504),
-        (aiohttp.SocketTimeoutError("x"), "upstream_timeout", 504),
-        (TimeoutError(), "upstream_timeout", 504),
+        (FirstByteTimeoutError(), "upstream_first_byte_timeout", 504),
+        (TotalTimeoutError(), "total_timeout", 504),
+        (aiohttp.SocketTimeoutError("x"), "upstream_idle_timeout", 504),
+        (TimeoutError(), "upstream_idle_timeout", 504),
         (aiohttp.ClientConnectorDNSError(KEY, OSError("x")), "upstream_unknown_host", 502),
         (aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("x")), "upstream_tls", 502),
         (aiohttp.ClientConnectorSSLError(KEY, OSError("x")), "upstream_tls", 502),
