@@ -46,6 +46,8 @@ _COMMON = {
     "error": "upstream_error",
 }
 _TOKEN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
+#: Figures of earlier events that are kept beside those of the latest.
+_USAGE_LIMIT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class Report:
 
     def __init__(self) -> None:
         self.model: str | None = None
-        self.usage: dict[str, int] | None = None
+        self._usage: dict[str, int] | None = None
+        self._used: dict[str, int] = {}  # of answers that are over
         self.events = 0
         self.faults: list[str] = []
         self.ended: str | None = None
@@ -113,6 +116,18 @@ class Report:
         self._delivered = 0
         # The same of texts that stood alone, in an event that may still not be sent.
         self._alone = (0, 0, 0)
+
+    @property
+    def usage(self) -> dict[str, int] | None:
+        """The API's own figures, summed up over the answers that share the report; None while it has told none."""
+        if self._usage is None:
+            return dict(self._used) or None
+        return {**self._used, **{name: self._used.get(name, 0) + n for name, n in self._usage.items()}}
+
+    def next_answer(self) -> None:
+        """An answer is over; what is noted from here on is another's."""
+        self._used = self.usage or {}
+        self._usage = None
 
     @property
     def scanned(self) -> int:
@@ -196,7 +211,9 @@ class Report:
         if reading.model and self.model is None and _TOKEN.fullmatch(reading.model):
             self.model = reading.model
         if reading.usage is not None:
-            self.usage = reading.usage
+            # Counts run on, and an answer's end may not repeat what its beginning said; some fill that in with 0.
+            known = {} if self._usage is None or len(self._usage) > _USAGE_LIMIT else self._usage
+            self._usage = {**known, **{name: n for name, n in reading.usage.items() if n or name not in known}}
 
 
 def plain_reason(reason: str) -> str:

@@ -200,16 +200,21 @@ def is_empty(value: Any) -> bool:
 
 
 def numbers(usage: Any) -> dict[str, int] | None:
-    """The integers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
+    """The whole numbers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
     if not isinstance(usage, dict):
         return None
     found: dict[str, int] = {}
     for key, value in usage.items():
-        if type(value) is int:
-            found[key] = value
+        if is_count(value):
+            found[key] = int(value)
         elif isinstance(value, dict):
-            found.update({f"{key}.{inner}": n for inner, n in value.items() if type(n) is int})
+            found.update({f"{key}.{inner}": int(n) for inner, n in value.items() if is_count(n)})
     return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number that may count tokens; some servers write a fraction of zero behind it."""
+    return (type(value) is int or (type(value) is float and value.is_integer())) and abs(value) < 2**53
 
 
 def thought_first(message: JsonObject) -> list[str]:
