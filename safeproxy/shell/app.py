@@ -23,6 +23,7 @@ from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.prices import Prices
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
@@ -89,6 +90,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         origin=Origin.parse(settings.upstream or settings.upstreams[0].url),
         callers=Callers(settings),
         limits=Limits(settings),
+        prices=None if settings.prices is None else Prices(settings.prices, log),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,
         observers=Observers(AuditObserver(writer), [LogObserver(log)]),
