@@ -206,6 +206,8 @@ class Ask:
     json: bool = False
     failed: bool = False
     notice: str = ""
+    hides_usage: bool = False
+    """Whether a stream's usage was asked for by the proxy alone, so that the client must not see it."""
     quoted: frozenset[str] = frozenset()
     """The request's own words where the API gives them back: they are the client's, so they are not filtered."""
 

@@ -49,6 +49,10 @@ class Route:
     """Whether the path itself asks for a stream."""
     events: Route | None = None
     """What it is with ``alt=sse`` in the query."""
+    usage_on_demand: bool = False
+    """Whether streams report their usage only if ``stream_options`` ask for it."""
+    generates: bool = False
+    """Whether its requests ask for something new to be said, and may say how much."""
 
 
 _OPENAI = r"(?:/v1|/v1beta/openai|/openai/v1|/openai/deployments/[^/]+|/api/v1|/openai)?"
@@ -63,25 +67,31 @@ _SSE = re.compile(r"(?:^|&)(?:alt|%24alt|\$alt)=sse(?:&|$)")
 _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     (methods, re.compile(path), route)
     for methods, path, route in (
-        ("POST", "/api/v1/chat/stream", Route(CHAT, stands_for="/v1/chat/completions")),
-        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT)),
+        (
+            "POST",
+            "/api/v1/chat/stream",
+            Route(CHAT, stands_for="/v1/chat/completions", usage_on_demand=True, generates=True),
+        ),
+        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT, usage_on_demand=True, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/chat/completions(?:{_ID}(?:/messages)?)?", Route(CHAT)),
+        ("POST", f"{_OPENAI}/responses", Route(RESPONSES, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/responses(?:{_ID}(?:/input_items|/cancel)?)?", Route(RESPONSES)),
         ("GET|POST|DELETE", f"{_OPENAI}/conversations(?:{_ID}(?:/items(?:{_ID})?)?)?", Route(RESPONSES)),
         ("GET", f"{_OPENAI}/files{_ID}/content", Route(GENERIC, lines=True)),
-        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS)),
-        ("POST", "/completion", Route(COMPLETIONS)),
-        ("POST", f"{_GEMINI}:generateContent", Route(GEMINI)),
+        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS, usage_on_demand=True, generates=True)),
+        ("POST", "/completion", Route(COMPLETIONS, generates=True)),
+        ("POST", f"{_GEMINI}:generateContent", Route(GEMINI, generates=True)),
         (
             "POST",
             f"{_GEMINI}:streamGenerateContent",
-            Route(GEMINI_ARRAY, streams=True, events=Route(GEMINI, streams=True)),
+            Route(GEMINI_ARRAY, streams=True, events=Route(GEMINI, streams=True, generates=True), generates=True),
         ),
-        ("POST", "/api/(?:chat|generate)", Route(OLLAMA)),
-        ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE)),
+        ("POST", "/api/(?:chat|generate)", Route(OLLAMA, generates=True)),
+        ("POST", "(?:/compatibility)?/v2/chat", Route(COHERE, generates=True)),
         ("POST", f"{_OPENAI}/audio/(?:transcriptions|translations)", Route(TRANSCRIPTION)),
-        ("POST", "(?:/v1|/anthropic/v1)?/messages/(?:count_tokens|batches)", Route(ANTHROPIC)),
-        ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC)),
+        ("POST", "(?:/v1|/anthropic/v1)?/messages/count_tokens", Route(ANTHROPIC)),
+        ("POST", "(?:/v1|/anthropic/v1)?/messages/batches", Route(ANTHROPIC, generates=True)),
+        ("POST", "(?:/v1|/anthropic/v1|/api/v1)?/messages", Route(ANTHROPIC, generates=True)),
         ("GET", f"(?:/v1|/anthropic/v1)?/messages/batches{_ID}/results", Route(ANTHROPIC, lines=True)),
     )
 )
