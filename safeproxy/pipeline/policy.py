@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -10,6 +11,9 @@ from typing import Literal, Protocol
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Finding
 from safeproxy.wire.dialect import Reading
+
+#: Fault of an answer that was ended because a text of it is longer than `Policy.max_answer_chars`.
+FAULT_TOO_LONG = "answer_too_long"
 
 #: Finish reasons of the APIs and their compatible servers. Others could be any text, so they are not recorded.
 _REASON_NAMES = """
@@ -57,8 +61,9 @@ class Policy:
     ``hash_key`` is needed by rules with the action ``hash``. ``on_detector_error`` says whether a detector that breaks
     halts the answer or lets its channel pass from there on. ``max_event_bytes`` bounds one upstream event, and all
     that is held of tool calls; more is an upstream error. ``max_channels`` bounds the channels of one answer.
-    ``seal`` encrypts a text that only this proxy can read again; without it, an answer is halted where a signed text
-    would have to be changed.
+    ``max_answer_chars`` ends an answer, as its API's own limit of length would, where a text of it has so many code
+    points; 0 for no limit. ``seal`` encrypts a text that only this proxy can read again; without it, an answer is
+    halted where a signed text would have to be changed.
     """
 
     rules: RuleSet
@@ -66,7 +71,13 @@ class Policy:
     on_detector_error: Literal["halt", "pass"] = "halt"
     max_event_bytes: int = 16 * 2**20
     max_channels: int = 1024
+    max_answer_chars: int = 0
     seal: Callable[[str], str] | None = None
+
+    @property
+    def answer_chars(self) -> int:
+        """``max_answer_chars`` as a number to compare with."""
+        return self.max_answer_chars or sys.maxsize
 
 
 class Counted(Protocol):

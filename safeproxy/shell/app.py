@@ -82,6 +82,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         hash_key=settings.key,
         on_detector_error=settings.on_detector_error,
         max_event_bytes=settings.max_event_bytes,
+        max_answer_chars=settings.max_answer_chars,
         seal=sealer.seal,
     )
     return Service(

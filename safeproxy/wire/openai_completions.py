@@ -21,6 +21,7 @@ from safeproxy.wire.base import (
     index_of,
     is_empty,
     is_plain,
+    notice_of,
     numbers,
     read_anything,
     skeleton,
@@ -36,6 +37,7 @@ from safeproxy.wire.dialect import (
     Path,
     Reading,
     Slot,
+    Stop,
     Tokens,
 )
 from safeproxy.wire.leaves import Leaves, is_index, kind_of, numbered, unknown_keys
@@ -48,6 +50,8 @@ _SPELLING = frozenset({"token_ids", "prompt_token_ids", "tokens"})
 _WHOLE_AT_TOP = frozenset({"error", "usage", "prompt_filter_results", "generation_settings", "timings"})
 #: llama.cpp's words for why it stopped.
 _STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
+
+_NATIVE_STOPS = {Stop.FILTERED: "content_filter", Stop.LENGTH: "limit"}
 
 
 class OpenAICompletions(BaseDialect):
@@ -99,23 +103,29 @@ class OpenAICompletions(BaseDialect):
         _write(logprobs, entries)
         event["choices"][0]["logprobs"] = logprobs
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one and a choice ended by ``content_filter`` for each open index, then ``[DONE]``."""
-        notice = [self._ask.notice] if self._ask.notice else []
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one and a choice ended by the reason for each open index, then ``[DONE]``."""
+        notice = [notice_of(self._ask, why)] if notice_of(self._ask, why) else []
         if _is_native(like):
             pieces = [{"content": text, "stop": False} for text in notice]
-            pieces.append({"content": "", "stop": True, "stop_type": "content_filter"})
+            pieces.append({"content": "", "stop": True, "stop_type": _NATIVE_STOPS[why]})
             return [self.encode(compact({"index": index, **one})) for index in sorted(open_choices) for one in pieces]
         head = {key: like[key] for key in _HEAD if key in like and is_plain(key, like[key])}
         head.setdefault("object", "text_completion")
         frames = []
         for index in sorted(open_choices):
             made = [{"text": text, "index": index, "logprobs": None, "finish_reason": None} for text in notice]
-            made.append({"text": "", "index": index, "logprobs": None, "finish_reason": "content_filter"})
+            made.append({"text": "", "index": index, "logprobs": None, "finish_reason": why.value})
             frames += [self.encode(compact({**head, "choices": [choice]})) for choice in made]
         return [*frames, self.encode(DONE)]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """Later texts emptied, log probabilities taken out, every finish set."""
         if not isinstance(body, dict):
             return False
@@ -123,10 +133,7 @@ class OpenAICompletions(BaseDialect):
         passed = {slot.choice for slot in slots[:at]} - {halted, None}
         if _is_native(body):
             empty_after(slots, at)
-            for key in ("tokens", "completion_probabilities"):
-                body.pop(key, None)
-            body["stop"], body["stop_type"] = True, "content_filter"
-            body["content"] += ask.notice
+            _halt_native(body, ask, why)
             return True
         choices = body.get("choices")
         if not isinstance(choices, list):
@@ -135,14 +142,25 @@ class OpenAICompletions(BaseDialect):
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
-            choice["finish_reason"] = "content_filter"
+            whole = index_of(choice) in passed and halted is not None
+            if whole and why is Stop.LENGTH:
+                continue
+            choice["finish_reason"] = why.value
             for key in _SPELLING & choice.keys():
                 del choice[key]
             if "logprobs" in choice:
                 choice["logprobs"] = None
-            if index_of(choice) not in passed or halted is None:
-                choice["text"] = text_of(choice, "text") + ask.notice
+            if not whole:
+                choice["text"] = text_of(choice, "text") + notice_of(ask, why)
         return True
+
+
+def _halt_native(body: JsonObject, ask: Ask, why: Stop) -> None:
+    """The end of llama.cpp's own shape, without what spells the text."""
+    for key in ("tokens", "completion_probabilities"):
+        body.pop(key, None)
+    body["stop"], body["stop_type"] = True, _NATIVE_STOPS[why]
+    body["content"] += notice_of(ask, why)
 
 
 class _Reader:
