@@ -28,8 +28,8 @@ class Tokens:
 def tokens_of(usage: Mapping[str, int] | None) -> Tokens | None:
     """The counts of a usage report as `RequestClosed.usage` has it, None if it has none that is known.
 
-    Sources: the API references of OpenAI (chat, completions, responses, transcriptions), Anthropic, Gemini, Ollama and
-    Cohere, and what compatible servers add to OpenAI's.
+    Sources: the API references of OpenAI (chat, completions, responses, transcriptions), Anthropic, Gemini, Ollama,
+    Cohere and llama.cpp, and what compatible servers add to OpenAI's.
     """
     if not usage:
         return None
@@ -88,6 +88,10 @@ def _ollama(usage: Mapping[str, int]) -> Tokens:
     return Tokens(input=_first(usage, "prompt_eval_count"), output=_first(usage, "eval_count"))
 
 
+def _llamacpp(usage: Mapping[str, int]) -> Tokens:
+    return Tokens(input=_first(usage, "tokens_evaluated"), output=_first(usage, "tokens_predicted"))
+
+
 def _cohere(usage: Mapping[str, int]) -> Tokens:
     """What it bills rather than what it counts, which has its own additions to the prompt, too."""
     return Tokens(
@@ -104,6 +108,7 @@ _KINDS = (
     (("input_tokens", "output_tokens"), _responses),
     (("promptTokenCount", "candidatesTokenCount"), _gemini),
     (("prompt_eval_count", "eval_count"), _ollama),
+    (("tokens_evaluated", "tokens_predicted"), _llamacpp),
     (
         (
             "billed_units.input_tokens",

@@ -66,7 +66,8 @@ _OTHER_KNOWN_NAMES = """
 _USAGE_NAMES = """
     cache_creation cache_creation_input_tokens cache_read_input_tokens cache_write_tokens ephemeral_1h_input_tokens
     ephemeral_5m_input_tokens image_tokens input_token_details input_tokens_details output_token_details
-    output_tokens_details responseTokenCount seconds server_tool_use text_tokens web_search_requests
+    output_tokens_details responseTokenCount seconds server_tool_use text_tokens tokens_evaluated tokens_predicted
+    web_search_requests
 """
 
 _FAMILIES = """

@@ -19,6 +19,7 @@ from safeproxy.wire.base import (
     compact,
     empty_after,
     index_of,
+    is_count,
     is_empty,
     is_plain,
     notice_of,
@@ -45,6 +46,7 @@ from safeproxy.wire.leaves import Leaves, is_index, kind_of, numbered, unknown_k
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 _NATIVE_HEAD = ("index", "id_slot", "model")
+_COUNTS = ("tokens_evaluated", "tokens_predicted")
 #: Numbers of tokens: they spell the text or the prompt.
 _SPELLING = frozenset({"token_ids", "prompt_token_ids", "tokens"})
 _WHOLE_AT_TOP = frozenset({"error", "usage", "prompt_filter_results", "generation_settings", "timings"})
@@ -195,7 +197,7 @@ class _Reader:
                 )
         reading.error = bool(event.get("error"))
         reading.model = text_of(event, "model") or None
-        reading.usage = numbers(event.get("usage"))
+        reading.usage = numbers(event.get("usage")) or reading.usage
         return reading
 
     def _text(self, holder: JsonObject, key: str, index: int, path: Path) -> None:
@@ -268,6 +270,8 @@ class _Reader:
             elif key in ("prompt", "completion_probabilities"):
                 Leaves(reading, choice=index, whole=True).collect(event, key, (key,), key)
         if event["stop"] is True:
+            counts = {key: int(event[key]) for key in _COUNTS if is_count(event.get(key))}
+            reading.usage = counts or None
             reason = text_of(event, "stop_type")
             reading.finishes.append(Finish(index, _STOPS.get(reason, reason or "stop"), event, "stop_type"))
 

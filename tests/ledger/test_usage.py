@@ -98,6 +98,7 @@ REPORTS: list[tuple[str, dict[str, Any], Tokens]] = [
         Tokens(input=45, output=30, cached=16, reasoning=21),
     ),
     ("ollama", {"prompt_eval_count": 26, "eval_count": 298}, Tokens(input=26, output=298)),
+    ("llamacpp", {"tokens_evaluated": 12, "tokens_predicted": 5}, Tokens(input=12, output=5)),
     (
         "cohere",
         {

@@ -41,6 +41,14 @@ def test_the_example_can_be_used() -> None:
     assert prices.cost(cached, ["example-large"]) == usd(26.75)
 
 
+def test_the_readmes_example_can_be_used(tmp_path: Path) -> None:
+    """It is the same list, shortened."""
+    readme = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
+    file = tmp_path / "prices.yaml"
+    file.write_text(readme[readme.index("currency: ") :].partition("```")[0], encoding="utf-8")
+    assert read_prices(file).cost(Tokens(input=1_000_000), ["example-large"]) == usd(10.0)
+
+
 GOOD = "currency: USD\nmodels:\n  m*: {input: 2.5, output: 10}\n"
 
 
