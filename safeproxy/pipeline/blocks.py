@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from safeproxy.pipeline.calls import CallText
 from safeproxy.pipeline.step import Step
 from safeproxy.pipeline.whole import HaltError, Scanner
 from safeproxy.wire.dialect import JsonObject, Mode, Slot
@@ -35,6 +36,7 @@ class HeldBlock:
     ended: bool = False
     size: int = 0
     _texts: dict[str, list[tuple[Step, Slot]]] = field(default_factory=dict)
+    _wholes: dict[str, CallText] = field(default_factory=dict)
 
     def add(self, step: Step) -> None:
         """Take another event of the call."""
@@ -42,6 +44,11 @@ class HeldBlock:
         self.ended |= step.reading.block_ends
         for slot in step.reading.pieces:
             self._texts.setdefault(slot.channel, []).append((step, slot))
+            self._wholes.setdefault(slot.channel, CallText(slot)).add(slot.holder[slot.key])
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether any of its texts has more code points."""
+        return any(text.is_longer_than(limit) for text in self._wholes.values())
 
     def filter(self, scanner: Scanner) -> None:
         """Filter the call's texts, each as a whole. Raises HaltError, after which nothing of the call may leave."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections import Counter
 from typing import Any
@@ -12,14 +13,14 @@ from safeproxy.errors import DetectorError
 from safeproxy.events import ChannelKind
 from safeproxy.pipeline.channel import Channel
 from safeproxy.pipeline.json_channel import JsonChannel
-from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
+from safeproxy.pipeline.policy import FAULT_TOO_LONG, Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.step import put_tokens
 from safeproxy.pipeline.tokens import TokenQueue
-from safeproxy.pipeline.whole import TEXTS_LIMIT, HaltError, Scanner, sealed
+from safeproxy.pipeline.whole import SPOKEN, TEXTS_LIMIT, HaltError, Scanner, sealed
 from safeproxy.wire import jsontext
-from safeproxy.wire.base import BLOCKED
-from safeproxy.wire.dialect import Ask, Dialect, Mode, Reading, Slot, Tokens
+from safeproxy.wire.base import BLOCKED, TOO_LONG
+from safeproxy.wire.dialect import Ask, Dialect, Mode, Reading, Slot, Stop, Tokens
 
 _UNREADABLE = "The upstream's answer could not be read."
 
@@ -34,7 +35,9 @@ class BodyPipeline:
         self._ask = ask or Ask()
         self._dialect = dialect
         self._voice = dialect.voice(self._ask)
-        self._policy = policy
+        self._chars = policy.answer_chars
+        # Texts are measured here, for not all that is read is an answer.
+        self._policy = policy = dataclasses.replace(policy, max_answer_chars=0)
         self._scanner = Scanner(policy, self.report)
         self._changed = False
         # Texts in several parts, of which not all were read yet, and those that were, as they came.
@@ -42,6 +45,8 @@ class BodyPipeline:
         # Originals and edits by channel: what repeats a channel's text is compared with them.
         self._texts: dict[str, str] = {}
         self._edits: dict[str, list[tuple[int, int]]] = {}
+        self._limit = sys.maxsize
+        self._sizes: Counter[str] = Counter()  # of the answer's texts, by channel
         self._touched: set[int] = set()  # objects of which a text was changed
 
     def run(self, body: bytes, status: int) -> tuple[int, bytes]:
@@ -81,21 +86,24 @@ class BodyPipeline:
         self.report.note(reading)
         for finish in reading.finishes:
             self.report.upstream_finish[finish.choice] = plain_reason(finish.reason)
+        failed = status >= 400 or reading.error
+        # What was never said as an answer (an error, a list of what users wrote) is not measured as one.
+        self._limit = self._chars if reading.opened and not failed else sys.maxsize
         halted = self._slots(reading.slots)
         if halted is not None:
             at, why = halted
-            if status >= 400 or reading.error:
+            if failed:
                 return self._blocked(status, why)
             self._companions(reading)
             ask = dataclasses.replace(self._ask, notice="") if self._ask.json else self._ask
-            if not self._dialect.halt_body(value, reading.slots, at, ask):
+            stop = Stop.LENGTH if why == "length" else Stop.FILTERED
+            if not self._dialect.halt_body(value, reading.slots, at, ask, stop):
                 return self._blocked(status, why)
-            self.report.delivered_finish = dict.fromkeys(reading.opened, "content_filter")
+            self.report.delivered_finish = self._finishes(reading, at, stop)
             self._end(why)
         else:
             self._companions(reading)
             self.report.delivered_finish = dict(self.report.upstream_finish)
-            failed = status >= 400 or reading.error
             reason = next(iter(self.report.upstream_finish.values()), "stop")
             self._end("upstream_error" if failed else common_reason(reason))
         return status, jsontext.dump(value, ascii_only=body.isascii()) if self._changed else body
@@ -108,9 +116,10 @@ class BodyPipeline:
             if slot.mode is Mode.GATED:
                 continue
             before = slot.holder[slot.key]
+            fits = self._fits(slot)
             try:
                 if slot.mode is Mode.WHOLE and parts[slot.channel] > 1:
-                    halted = self._part(slot, ends=last[slot.channel] == at)
+                    halted = self._part(slot, ends=last[slot.channel] == at or not fits)
                 else:
                     halted = self._alone(slot)
                     self._changed |= slot.holder[slot.key] != before
@@ -121,7 +130,30 @@ class BodyPipeline:
             if halted:
                 self._changed = True
                 return at, "content_filter"
+            if not fits:
+                self._changed = True
+                self.report.fault(FAULT_TOO_LONG)
+                return at, "length"
         return None
+
+    def _fits(self, slot: Slot) -> bool:
+        """Whether there is room for a text of the answer; what is too long is cut, or left out if it means JSON."""
+        if slot.kind is ChannelKind.OTHER or slot.mode not in SPOKEN:
+            return True
+        value = slot.holder[slot.key]
+        size = len(json.dumps(value, ensure_ascii=False) if slot.mode is Mode.OBJECT else value)
+        room = self._limit - self._sizes[slot.channel]
+        self._sizes[slot.channel] += size
+        if size > room:
+            slot.holder[slot.key] = value[:room] if slot.mode is Mode.WHOLE else type(value)()
+        return size <= room
+
+    def _finishes(self, reading: Reading, at: int, stop: Stop) -> dict[int, str]:
+        """How the choices of an answer end that is cut off after a text: at a length, those before it as they came."""
+        cut = reading.slots[at].choice
+        whole = {slot.choice for slot in reading.slots[:at]} - {cut, None} if stop is Stop.LENGTH else set()
+        told = self.report.upstream_finish
+        return {index: told.get(index, stop.value) if index in whole else stop.value for index in reading.opened}
 
     def _alone(self, slot: Slot) -> bool:
         """Filter a text that is all of its channel; whether it halts."""
@@ -216,7 +248,8 @@ class BodyPipeline:
         self.report.withhold()
         self._end(why)
         status = status if status >= 400 else 502
-        return status, self._dialect.error_body(BLOCKED, status=status, code="content_filter")
+        told = (TOO_LONG, "answer_too_long") if why == "length" else (BLOCKED, "content_filter")
+        return status, self._dialect.error_body(told[0], status=status, code=told[1])
 
     def _end(self, ended: str) -> None:
         self.report.commit()

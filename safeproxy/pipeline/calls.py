@@ -15,11 +15,21 @@ from safeproxy.wire.sse import Frame
 
 
 @dataclass(slots=True)
-class _Text:
+class CallText:
     """One text of a call, in pieces."""
 
     slot: Slot
-    pieces: list[str]
+    pieces: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, text: str) -> None:
+        """Take another piece."""
+        self.pieces.append(text)
+        self.size += len(text)
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether it has more code points; pieces may have counted the halves of one."""
+        return self.size > limit and len(join_pieces(self.pieces)) > limit
 
 
 @dataclass(slots=True)
@@ -33,22 +43,21 @@ class HeldCall:
     frame: Frame
     raw: list[bytes]
     brings_role: bool
-    texts: dict[str, _Text] = field(default_factory=dict)
+    texts: dict[str, CallText] = field(default_factory=dict)
 
     def add(self, piece: CallPiece) -> None:
         """Take the texts of one piece."""
         for slot in piece.slots:
-            text = slot.holder[slot.key]
-            known = self.texts.get(slot.channel)
-            if known is None:
-                self.texts[slot.channel] = _Text(slot, [text])
-            else:
-                known.pieces.append(text)
+            self.texts.setdefault(slot.channel, CallText(slot)).add(slot.holder[slot.key])
 
     def is_complete(self) -> bool:
         """Whether its arguments are whole, by what is there of them."""
         arguments = [text for text in self.texts.values() if text.slot.mode is Mode.JSON]
         return bool(arguments) and all(is_json_container(join_pieces(text.pieces)) for text in arguments)
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether any of its texts has more code points."""
+        return any(text.is_longer_than(limit) for text in self.texts.values())
 
     def filtered(self, scanner: Scanner) -> JsonObject | None:
         """The whole call in one event, or None if nothing had to be changed. Raises HaltError on a halt."""
@@ -127,9 +136,9 @@ class HeldCalls:
         call.add(piece)
         return taken
 
-    def go_on(self, call: HeldCall, pieces: list[str], text: str, raw: bytes) -> None:
+    def go_on(self, call: HeldCall, whole: CallText, text: str, raw: bytes) -> None:
         """Hold another piece of one of the call's texts."""
-        pieces.append(text)
+        whole.add(text)
         call.raw.append(raw)
         self.size += len(raw)
 

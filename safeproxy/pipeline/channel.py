@@ -28,12 +28,14 @@ class Channel:
         "_original",
         "_removed",
         "_report",
+        "_room",
         "_said",
         "_unfiltered",
         "_withheld",
         "choice",
         "delivered",
         "frame",
+        "full",
         "gated",
         "kind",
         "name",
@@ -67,12 +69,15 @@ class Channel:
         self._keeps = policy.max_event_bytes  # so many code points more, then no event can refer to it any more
         self._removed = 0
         self._report = report
+        self._room = policy.answer_chars
         self._unfiltered = 0
         self._withheld = 0
         self.name = name
         self.kind = kind
         self.choice = choice
         self.delivered = 0
+        self.full = False
+        """Whether more came than the answer may have: all of it from there on was dropped."""
         self.passing = False
         self.template: JsonObject = {}
         self.path: Path = ()
@@ -123,18 +128,32 @@ class Channel:
 
     def feed(self, text: str) -> str:
         """Take a delta; give what may be sent. Raises DetectorError unless the policy lets text pass then."""
-        if self._half:
-            text = join_half(self._half, text)
-            self._half = ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = split_half(text)
+        text = self._fitting(text)
         out = self._take(text)
         return out if self._original is None else self._kept_in_mind(text, out)
 
     def finish(self) -> str:
         """The channel's text has ended; give the rest. Raises DetectorError as `feed` does."""
-        half, self._half = self._half, ""
+        half = self._last_half()
         return self._kept_in_mind(half, self._ended(half))
+
+    def _fitting(self, text: str) -> str:
+        """A delta in whole characters, as far as there is room for it."""
+        if self._half:
+            text = join_half(self._half, text)
+            self._half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = split_half(text)
+        self._room -= len(text)
+        if self._room < 0:
+            text, self._half = text[: self._room], ""
+            self._room, self.full = 0, True
+        return text
+
+    def _last_half(self) -> str:
+        """The half of a character that no other half came for, if there is room for it."""
+        half, self._half = self._half, ""
+        return half if self._room else ""
 
     def _kept_in_mind(self, text: str, out: str) -> str:
         if self._original is not None:

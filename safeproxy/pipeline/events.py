@@ -16,13 +16,13 @@ from safeproxy.pipeline.blocks import HeldBlock, Line, Waiting
 from safeproxy.pipeline.calls import HeldCall, HeldCalls, Taken
 from safeproxy.pipeline.channel import Channel
 from safeproxy.pipeline.companions import Companions
-from safeproxy.pipeline.policy import Policy, Report, common_reason, plain_reason
+from safeproxy.pipeline.policy import FAULT_TOO_LONG, Policy, Report, common_reason, plain_reason
 from safeproxy.pipeline.rename import rename_keys
 from safeproxy.pipeline.shortcut import Shortcuts, Template
 from safeproxy.pipeline.step import Step, parted, put, put_tokens, release_tokens
-from safeproxy.pipeline.whole import HaltError, Scanner, sealed
+from safeproxy.pipeline.whole import HaltError, Scanner, TooLongError, sealed
 from safeproxy.wire import jsontext
-from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot
+from safeproxy.wire.dialect import Ask, Dialect, Finish, JsonObject, Mode, Reading, Slot, Stop
 from safeproxy.wire.sse import Frame, is_event_name
 
 _BROKEN = "The answer could not be carried to its end."
@@ -85,8 +85,10 @@ class Events:
         """Take an event that follows a template, and differs in its text only, or in its number if it has one."""
         channel = template.owner
         if isinstance(channel, HeldCall):
-            assert template.pieces is not None
-            self._calls.go_on(channel, template.pieces, text, raw)
+            assert template.whole is not None
+            self._calls.go_on(channel, template.whole, text, raw)
+            if template.whole.is_longer_than(self._policy.answer_chars):
+                return self.cut()
             return b"" if self._calls.size <= self._policy.max_event_bytes else self.fail("call_too_large")
         try:
             out = channel.feed(text)
@@ -105,6 +107,8 @@ class Events:
             self.report.commit()
         if channel.halted:
             return sent + self.halt("content_filter")
+        if channel.full:
+            return sent + self.cut()
         return sent + b"".join(channel.ungate()) if channel.gated else sent
 
     def _numbered(self, template: Template, text: str | None, number: int, raw: bytes) -> bytes:
@@ -133,6 +137,9 @@ class Events:
         except DetectorError:
             self.report.withhold(mark)
             return self.halt("detector_error", step)
+        except TooLongError:
+            self.report.withhold(mark)
+            return self.cut(step)
         self.report.commit(mark)
         return out
 
@@ -276,6 +283,8 @@ class Events:
             before = slot.holder[slot.key]
             if before is None:  # a finish that came twice
                 return
+            if self._scanner.is_too_long(slot) and not step.reading.error:
+                raise TooLongError
             step.scanned += len(before) if isinstance(before, str) else 0
             verdict = self._scanner.place(slot, json_content=self._ask.json)
             if verdict.halted:
@@ -299,6 +308,8 @@ class Events:
             step.changed = step.withheld = True
         if channel.halted:
             raise HaltError
+        if channel.full:
+            raise TooLongError
 
     def _channel(self, step: Step, slot: Slot) -> Channel:
         channel = self._answer.channel(slot.choice, slot.channel)
@@ -375,22 +386,29 @@ class Events:
     def close_all(self, ended: str, last: bytes = b"", *, with_calls: bool = False) -> bytes:
         """End the answer whose text has ended: the tails, then ``last``."""
         step = _empty_step()
+        why = self._close_channels(step, with_calls=with_calls)
+        if why is not None:
+            return self.halt(why, step)
+        self.end(ended)
+        return b"".join((*step.before, last))
+
+    def _close_channels(self, step: Step, *, with_calls: bool) -> str | None:
+        """End all channels; their tails go before the step's event. Why that halts the answer, None if it does not."""
         try:
             for index in self._answer.choices:
                 for key, channel in self._answer.of_choice(index):
                     self._close(step, key, channel)
                 for call in self._calls.all(index) if with_calls else ():
-                    if call.is_complete():  # half a call is a wrong call
-                        step.before.append(self._release_call(call))
+                    if call.is_complete() and not call.is_longer_than(self._policy.answer_chars):
+                        step.before.append(self._release_call(call))  # half a call is a wrong call
             for key, channel in self._answer.of_choice(None):
                 self._close(step, key, channel)
             step.before += self._acts.all()
         except HaltError:
-            return self.halt("content_filter", step)
+            return "content_filter"
         except DetectorError:
-            return self.halt("detector_error", step)
-        self.end(ended)
-        return b"".join((*step.before, last))
+            return "detector_error"
+        return None
 
     def end(self, ended: str) -> None:
         """Nothing more leaves. What is still held never does: its fate hung on text that will not come."""
@@ -400,23 +418,41 @@ class Events:
 
     def halt(self, why: str, step: Step | None = None) -> bytes:
         """What of the step came before the finding, then the API's own end."""
-        step = step or _empty_step()
+        out = self._before_end(step or _empty_step())
+        if why == "detector_error":
+            self.report.fault(why)
+        return b"".join((*out, *self._stopped(Stop.FILTERED, why)))
+
+    def cut(self, step: Step | None = None) -> bytes:
+        """A text has reached its length: what is held of the answer is decided as at an end, then the API's own end."""
+        self.report.fault(FAULT_TOO_LONG)
+        out = b"".join(self._before_end(step or _empty_step()))
+        tails = _empty_step()
+        why = self._close_channels(tails, with_calls=True)
+        if why is not None:
+            return out + self.halt(why, tails)
+        return b"".join((out, *tails.before, *self._stopped(Stop.LENGTH, "length")))
+
+    def _before_end(self, step: Step) -> list[bytes]:
+        """What of a step may leave though the answer ends in it."""
         out = list(step.before)
         for slot in step.passed:
             text = slot.holder[slot.key]
             if text:
-                out.append(self._before_halt(step, slot, text))
+                out.append(self._as_its_own(step, slot, text))
+        return out
+
+    def _stopped(self, why: Stop, ended: str) -> list[bytes]:
+        """The API's own end in the middle of an answer."""
         still_open = {index: choice.opened for index, choice in self._answer.choices.items() if not choice.finished}
         if not self._answer.choices:
             still_open = {0: False}
-        out += self._voice.halt(self._latest, still_open, self._answer.said)
-        self.report.delivered_finish.update(dict.fromkeys(still_open, "content_filter"))
-        if why == "detector_error":
-            self.report.fault(why)
-        self.end(why)
-        return b"".join(out)
+        frames = self._voice.halt(self._latest, still_open, self._answer.said, why)
+        self.report.delivered_finish.update(dict.fromkeys(still_open, why.value))
+        self.end(ended)
+        return frames
 
-    def _before_halt(self, step: Step, slot: Slot, text: str) -> bytes:
+    def _as_its_own(self, step: Step, slot: Slot, text: str) -> bytes:
         event, path = self._voice.text_event(step.event, slot.path)
         put(event, path, text)
         if slot.choice is not None and step.reading.opened.get(slot.choice):
@@ -454,6 +490,7 @@ class Events:
             return b""
         if self._calls.size > self._policy.max_event_bytes:
             return self.fail("call_too_large")
+        self._check_length(self._calls.latest(piece))
         if taken is Taken.BEGUN:
             self._shortcuts.forget_calls()
             held = any(channel.held for _, channel in self._answer.of_choice(piece.choice))
@@ -462,9 +499,13 @@ class Events:
         elif as_it_came and len(piece.slots) == 1 and not piece.id and not step.found:
             (slot,) = piece.slots
             call = self._calls.latest(piece)
-            pieces = call.texts[slot.channel].pieces
-            self._shortcuts.learn_call(step.frame, slot.path, call, pieces, scanned=step.scanned)
+            self._shortcuts.learn_call(step.frame, slot.path, call, call.texts[slot.channel], scanned=step.scanned)
         return b"".join([*self._roles(step.reading), *step.before])
+
+    def _check_length(self, call: HeldCall | HeldBlock) -> None:
+        """End the answer if a text of a call is too long: cut off it would be a wrong one. Raises TooLongError."""
+        if call.is_longer_than(self._policy.answer_chars):
+            raise TooLongError
 
     def _release_call(self, call: HeldCall) -> bytes:
         mark = self.report.mark()
@@ -509,6 +550,9 @@ class Events:
             self._shortcuts.forget_all()
             block = self._line.begin(key)
         self._line.add(block, step)
+        self._check_length(block)
+        if any(map(self._scanner.is_too_long, step.reading.slots)):
+            raise TooLongError
         if block.ended:
             self._answer.end(key)
         return self._bounded(self._advance())

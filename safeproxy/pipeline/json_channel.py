@@ -44,7 +44,7 @@ class JsonChannel(Channel):
     @property
     def scanned(self) -> int:
         """Code points that came in; once they are judged the report counts them as it counts whole values."""
-        return self._size
+        return self._size + len(self._half)
 
     @property
     def removed(self) -> int:
@@ -54,7 +54,7 @@ class JsonChannel(Channel):
     @property
     def held(self) -> int:
         """All that came in."""
-        return self._size
+        return self._size + len(self._half)
 
     @property
     def released(self) -> int:
@@ -63,6 +63,7 @@ class JsonChannel(Channel):
 
     def feed(self, text: str) -> str:
         """Hold a piece. Raises DetectorError when it would be too much."""
+        text = self._fitting(text)
         self._pieces.append(text)
         self._size += len(text)
         if self._size > self._limit:
@@ -71,7 +72,7 @@ class JsonChannel(Channel):
 
     def finish(self) -> str:
         """The whole text, filtered by what its values say. Raises DetectorError when a detector breaks."""
-        text = join_pieces(self._pieces)
+        text = join_pieces([*self._pieces, self._last_half()])
         verdict = self._scanner.json(text, self.name, self.kind)
         self._pieces, self._size, self._released = [], 0, len(text)
         self._halted, self._edited = verdict.halted, verdict.text != text
@@ -87,5 +88,6 @@ class JsonChannel(Channel):
 
     def break_off(self) -> None:
         """The text broke off: none of it was sent. It counts as withheld."""
-        self._report.count(self._size, self._size, 0)
-        self._pieces, self._size = [], 0
+        size = self._size + len(self._half)
+        self._report.count(size, size, 0)
+        self._pieces, self._size, self._half = [], 0, ""

@@ -112,6 +112,7 @@ class LinesPipeline:
         pipeline = BodyPipeline(self._dialect_of(answer), self._policy, report=self.report)
         before = jsontext.dump(answer, ascii_only=True)
         _, after = pipeline.run(before, 200)
+        self.report.next_answer()
         self._cut |= self.report.ended in ("content_filter", "detector_error")
         return jsontext.parse(after)[0], after != before
 

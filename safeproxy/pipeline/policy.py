@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -10,6 +11,9 @@ from typing import Literal, Protocol
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.events import Finding
 from safeproxy.wire.dialect import Reading
+
+#: Fault of an answer that was ended because a text of it is longer than `Policy.max_answer_chars`.
+FAULT_TOO_LONG = "answer_too_long"
 
 #: Finish reasons of the APIs and their compatible servers. Others could be any text, so they are not recorded.
 _REASON_NAMES = """
@@ -46,6 +50,8 @@ _COMMON = {
     "error": "upstream_error",
 }
 _TOKEN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
+#: Figures of earlier events that are kept beside those of the latest.
+_USAGE_LIMIT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,9 @@ class Policy:
     ``hash_key`` is needed by rules with the action ``hash``. ``on_detector_error`` says whether a detector that breaks
     halts the answer or lets its channel pass from there on. ``max_event_bytes`` bounds one upstream event, and all
     that is held of tool calls; more is an upstream error. ``max_channels`` bounds the channels of one answer.
-    ``seal`` encrypts a text that only this proxy can read again; without it, an answer is halted where a signed text
-    would have to be changed.
+    ``max_answer_chars`` ends an answer, as its API's own limit of length would, where a text of it has so many code
+    points; 0 for no limit. ``seal`` encrypts a text that only this proxy can read again; without it, an answer is
+    halted where a signed text would have to be changed.
     """
 
     rules: RuleSet
@@ -64,7 +71,13 @@ class Policy:
     on_detector_error: Literal["halt", "pass"] = "halt"
     max_event_bytes: int = 16 * 2**20
     max_channels: int = 1024
+    max_answer_chars: int = 0
     seal: Callable[[str], str] | None = None
+
+    @property
+    def answer_chars(self) -> int:
+        """``max_answer_chars`` as a number to compare with."""
+        return self.max_answer_chars or sys.maxsize
 
 
 class Counted(Protocol):
@@ -99,7 +112,8 @@ class Report:
 
     def __init__(self) -> None:
         self.model: str | None = None
-        self.usage: dict[str, int] | None = None
+        self._usage: dict[str, int] | None = None
+        self._used: dict[str, int] = {}  # of answers that are over
         self.events = 0
         self.faults: list[str] = []
         self.ended: str | None = None
@@ -113,6 +127,18 @@ class Report:
         self._delivered = 0
         # The same of texts that stood alone, in an event that may still not be sent.
         self._alone = (0, 0, 0)
+
+    @property
+    def usage(self) -> dict[str, int] | None:
+        """The API's own figures, summed up over the answers that share the report; None while it has told none."""
+        if self._usage is None:
+            return dict(self._used) or None
+        return {**self._used, **{name: self._used.get(name, 0) + n for name, n in self._usage.items()}}
+
+    def next_answer(self) -> None:
+        """An answer is over; what is noted from here on is another's."""
+        self._used = self.usage or {}
+        self._usage = None
 
     @property
     def scanned(self) -> int:
@@ -196,7 +222,9 @@ class Report:
         if reading.model and self.model is None and _TOKEN.fullmatch(reading.model):
             self.model = reading.model
         if reading.usage is not None:
-            self.usage = reading.usage
+            # Counts run on, and an answer's end may not repeat what its beginning said; some fill that in with 0.
+            known = {} if self._usage is None or len(self._usage) > _USAGE_LIMIT else self._usage
+            self._usage = {**known, **{name: n for name, n in reading.usage.items() if n or name not in known}}
 
 
 def plain_reason(reason: str) -> str:

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from safeproxy.pipeline.calls import HeldCall
+from safeproxy.pipeline.calls import CallText, HeldCall
 from safeproxy.pipeline.channel import Channel
 from safeproxy.wire import jsontext
 from safeproxy.wire.dialect import Path
@@ -37,7 +37,7 @@ _PROBE, _OTHER_NUMBER, _OTHER_STAMP = "probe \ue000", 987_654_321, "2001-02-03T0
 class Template:
     """Frames alike but for one text, and perhaps their padding and their *tick*: a number or a time.
 
-    ``owner`` is the channel or the held call the text goes to; ``pieces`` is where a call collects it.
+    ``owner`` is the channel or the held call the text goes to; ``whole`` is where a call collects it.
 
     ``bare`` says that the event is not worth sending when its text is held. ``scanned`` counts the code points that
     stand alone in each such event and were found clean.
@@ -47,7 +47,7 @@ class Template:
     owner: Channel | HeldCall
     bare: bool
     scanned: int
-    pieces: list[str] | None = None
+    whole: CallText | None = None
 
     def text(self, raw: bytes) -> str | None:
         """The text in a frame, None if the frame is not of this kind."""
@@ -165,7 +165,7 @@ class Shortcuts:
 
     def forget_calls(self) -> None:
         """Calls have been released, or a new one begins, which may look like another."""
-        self._templates = [t for t in self._templates if t.pieces is None]
+        self._templates = [t for t in self._templates if t.whole is None]
 
     def learn(self, frame: Frame, path: Path, channel: Channel, *, bare: bool, scanned: int) -> None:
         """Remember a frame whose only delta stands at ``path``."""
@@ -173,11 +173,11 @@ class Shortcuts:
         if shape is not None:
             self._add(Template(shape, channel, bare, scanned))
 
-    def learn_call(self, frame: Frame, path: Path, call: HeldCall, pieces: list[str], *, scanned: int) -> None:
+    def learn_call(self, frame: Frame, path: Path, call: HeldCall, whole: CallText, *, scanned: int) -> None:
         """Remember a frame that brings nothing but a piece of a call's text."""
         shape = self._shape(frame, path)
         if shape is not None:
-            self._add(Template(shape, call, bare=True, scanned=scanned, pieces=pieces))
+            self._add(Template(shape, call, bare=True, scanned=scanned, whole=whole))
 
     def _shape(self, frame: Frame, path: Path) -> Plain | Ticking | None:
         """Where templates turn out useless (every frame has another id, say) fewer and fewer frames are tried."""

@@ -84,6 +84,7 @@ class SocketPipeline:
         return self._responses[name]
 
     def _forget(self, response: StreamPipeline) -> None:
+        self.report.next_answer()
         if response is self._beside:
             self._beside = self._next()
         self._responses = {name: one for name, one in self._responses.items() if one is not response}

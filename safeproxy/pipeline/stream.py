@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from safeproxy.errors import DetectorError, UpstreamError
 from safeproxy.events import ChannelKind
 from safeproxy.pipeline.events import Events
+from safeproxy.pipeline.hidden import HiddenUsage
 from safeproxy.pipeline.policy import Policy, Report
 from safeproxy.pipeline.repeats import Repeats
 from safeproxy.pipeline.shortcut import Template
@@ -41,6 +42,7 @@ class StreamPipeline:
         self._decoder = dialect.decoder(policy.max_event_bytes)
         self._limit = policy.max_event_bytes
         self._repeats = Repeats()
+        self._hidden = HiddenUsage(self.report) if ask is not None and ask.hides_usage else None
 
     @property
     def done(self) -> bool:
@@ -64,9 +66,10 @@ class StreamPipeline:
             return b""
         if events.in_order and self._decoder.idle and len(data) <= self._limit:
             # What follows a template is one frame and nothing else, so it need not be cut.
-            found = self._shortcuts.find(data)
+            shown = data if self._hidden is None else self._hidden.shown(data)
+            found = self._shortcuts.find(shown)
             if found is not None:
-                return self._follow(*found, data)
+                return self._follow(*found, shown)
         return self._run(self._decoder.feed(data))
 
     def finish(self) -> bytes:
@@ -101,9 +104,10 @@ class StreamPipeline:
 
     def _take(self, frame: Frame) -> bytes:
         if frame.plain and self._events.in_order:
-            found = self._shortcuts.find(frame.raw)
+            raw = frame.raw if self._hidden is None else self._hidden.shown(frame.raw)
+            found = self._shortcuts.find(raw)
             if found is not None:
-                return self._follow(*found, frame.raw)
+                return self._follow(*found, raw)
         speak = self.dialect.comments
         out = b"".join(map(self._comment, frame.comments)) if frame.comments and speak else b""
         if not frame.data:
@@ -117,7 +121,12 @@ class StreamPipeline:
             return out + self.fail("malformed_event")
         if not isinstance(event, dict):
             return out + self.fail("malformed_event")
-        return out + self._event(event, frame, certain and jsontext.is_safe(frame.data))
+        if self._hidden is not None:
+            shown = self._hidden.take(event, frame)
+            if shown is None:
+                return out
+            frame, certain = shown[0], certain and shown[1]
+        return out + self._event(event, frame, certain and jsontext.is_safe(frame.data or b""))
 
     def _follow(self, template: Template, text: str, raw: bytes) -> bytes:
         self.report.events += 1

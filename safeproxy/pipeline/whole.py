@@ -25,11 +25,18 @@ TEXTS_LIMIT = 50_000
 _MEMORY = 4096
 _SHORT = 256
 
+#: How a text stands that the answer itself says.
+SPOKEN = frozenset({Mode.WHOLE, Mode.JSON, Mode.OBJECT})
+
 Span = tuple[int, int]
 
 
 class HaltError(Exception):
     """A finding says that nothing more may leave. Never crosses the pipeline's border."""
+
+
+class TooLongError(Exception):
+    """A text of the answer has reached its length, so that the answer ends. Never crosses the pipeline's border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,14 @@ class Scanner:
             self._report.findings[told:] = [_replaced_only(one) for one in self._report.findings[told:]]
             return Verdict(verdict.text, found=True)
         return verdict
+
+    def is_too_long(self, slot: Slot) -> bool:
+        """Whether what stands at a slot is longer than a text of the answer may be; what else an event says is none."""
+        limit = self._policy.answer_chars
+        if slot.kind is ChannelKind.OTHER or slot.mode not in SPOKEN:
+            return False
+        value = slot.holder[slot.key]
+        return len(json.dumps(value, ensure_ascii=False) if slot.mode is Mode.OBJECT else value) > limit
 
     def whole(self, text: str, name: str, kind: ChannelKind) -> Verdict:
         """Filter one value of the channel called ``name``, and count it."""

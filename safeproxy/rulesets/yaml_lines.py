@@ -80,22 +80,22 @@ class Document:
         return self._keys.get(location) or self.place(location)
 
 
-def read_yaml(path: Path) -> Document:
-    """Read the one YAML document in ``path``.
+def read_yaml(path: Path, what: str = "a rule file", holds: str = "a rule, or a list of rules") -> Document:
+    """Read the one YAML document in ``path``; ``what`` the file is and ``holds`` is for errors.
 
     Raises RuleError with file, line and column for whatever is not plain YAML in UTF-8 within the limits above.
     """
-    text = read_text(path, MAX_FILE_BYTES, "a rule file")
+    text = read_text(path, MAX_FILE_BYTES, what)
     found = _UNPRINTABLE.search(text)
     if found:
         place = _place_of(path, text, found.start())
         raise RuleError(f"{place}: the character {found.group()!a} is not allowed; expected printable text")
     try:
-        return _Reader(path, yaml.parse(text, Loader=_LOADER)).document()
+        return _Reader(path, yaml.parse(text, Loader=_LOADER), holds).document()
     except yaml.MarkedYAMLError as error:
-        raise RuleError(_syntax_message(path, text, error)) from None
+        raise RuleError(_syntax_message(path, text, error, holds)) from None
     except yaml.YAMLError:
-        raise RuleError(f"{Place(path)}: not readable as YAML; expected a rule, or a list of rules") from None
+        raise RuleError(f"{Place(path)}: not readable as YAML; expected {holds}") from None
 
 
 def read_text(path: Path, limit: int, what: str) -> str:
@@ -128,7 +128,7 @@ def _place_of(path: Path, text: str, offset: int | None) -> Place:
     return Place(path, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
-def _syntax_message(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
+def _syntax_message(path: Path, text: str, error: yaml.MarkedYAMLError, holds: str) -> str:
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return f"{Place(path)}: {error.problem}; expected YAML"
@@ -138,7 +138,7 @@ def _syntax_message(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     if "\t" in line[: mark.column + 1]:
         return f"{place}: a tab stands where YAML wants spaces; expected spaces for indentation"
     problem = " ".join(str(part) for part in (error.context, error.problem) if part)
-    return f"{place}: not YAML: {problem}; expected a rule, or a list of rules"
+    return f"{place}: not YAML: {problem}; expected {holds}"
 
 
 class _Reader:
@@ -148,9 +148,10 @@ class _Reader:
     An alias is the same object once more, not a copy, but counts with all that is in it.
     """
 
-    def __init__(self, path: Path, events: Iterator[yaml.Event]) -> None:
+    def __init__(self, path: Path, events: Iterator[yaml.Event], holds: str) -> None:
         self._document = Document(path)
         self._events = events
+        self._holds = holds
         self._left = MAX_NODES
         self._anchors: dict[str, tuple[object, int]] = {}
 
@@ -162,7 +163,7 @@ class _Reader:
                 if begun:
                     raise RuleError(
                         f"{self._place(event)}: a second YAML document begins; "
-                        "expected one document, with a list of rules in it"
+                        f"expected one document, with {self._holds}"
                     )
                 begun = True
                 self._document.data = self._value(next(self._events), (), 0)
@@ -176,7 +177,7 @@ class _Reader:
         left = self._left
         self._spend(1, place)
         if depth > MAX_DEPTH:
-            raise RuleError(f"{place}: nested more than {MAX_DEPTH} deep; expected a rule, or a list of rules")
+            raise RuleError(f"{place}: nested more than {MAX_DEPTH} deep; expected {self._holds}")
         value: object
         if isinstance(event, yaml.MappingStartEvent) and event.tag in (None, "!", f"{_TAG}map"):
             value = self._mapping(location, depth)

@@ -23,6 +23,7 @@ from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import PassPaths
+from safeproxy.shell.prices import Prices
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
@@ -81,6 +82,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         hash_key=settings.key,
         on_detector_error=settings.on_detector_error,
         max_event_bytes=settings.max_event_bytes,
+        max_answer_chars=settings.max_answer_chars,
         seal=sealer.seal,
     )
     return Service(
@@ -89,6 +91,7 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         upstreams=Upstreams(settings, lambda name, fault: log.critical("upstream", upstream=name, fault=fault)),
         callers=Callers(settings, log),
         limits=Limits(settings, log),
+        prices=None if settings.prices is None else Prices(settings.prices, log),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,
         observers=Observers(AuditObserver(writer), [LogObserver(log)]),

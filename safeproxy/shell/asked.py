@@ -8,6 +8,7 @@ from typing import Any
 
 from safeproxy.pipeline import BodyPipeline, LinesPipeline, Policy, Reframed, StreamPipeline
 from safeproxy.wire import jsontext
+from safeproxy.wire.caps import Caps, cap
 from safeproxy.wire.dialect import Ask, Dialect
 from safeproxy.wire.ndjson import SseToNdjson
 from safeproxy.wire.registry import CHAT, GENERIC, GENERIC_LINES, Route, dialect_of
@@ -29,16 +30,38 @@ class Asked:
     as_lines: bool = False
     streams: bool = False
     """Whether the path itself asks for a stream."""
+    generates: bool = False
+    """Whether the request may say how much is to be said."""
 
     @classmethod
-    def of(cls, route: Route | None, headers: Mapping[str, str], body: Any, *, notice: str, style: str) -> Asked:
-        """``body`` is the decoded request body, None if it is no JSON; ``style`` is the setting ``halt_style``."""
+    def of(
+        cls,
+        route: Route | None,
+        headers: Mapping[str, str],
+        body: Any,
+        *,
+        notice: str,
+        style: str,
+        usage: bool = False,
+    ) -> Asked:
+        """``body`` is the decoded request body, None if it is no JSON; ``style`` is the setting ``halt_style``.
+
+        ``usage`` says that a stream's usage is wanted, whatever the client asks.
+        """
         dialect = GENERIC if route is None else route.dialect
         failed = style == "failed" or (style == "auto" and headers.get("originator", "").lower().startswith("codex"))
-        ask = replace(dialect.ask(body), notice=notice, failed=failed)
         as_lines = dialect is CHAT and (wants_lines(headers) or bool(route and route.stands_for))
+        hides = usage and route is not None and route.usage_on_demand and _leaves_usage_out(body, as_lines)
+        ask = replace(dialect.ask(body), notice=notice, failed=failed, hides_usage=hides)
         streams = bool(route and route.streams)
-        return cls(dialect, ask, file=bool(route and route.lines), as_lines=as_lines, streams=streams)
+        generates = bool(route and route.generates)
+        return cls(
+            dialect, ask, file=bool(route and route.lines), as_lines=as_lines, streams=streams, generates=generates
+        )
+
+    def cap(self, body: Any, caps: Caps) -> list[str]:
+        """Bring a request within the caps, in place; short codes of what was changed."""
+        return cap(body, self.dialect.name, caps) if self.generates else []
 
     def is_stream(self, kind: str, status: int) -> bool:
         """Whether an answer of this content type is read piece by piece."""
@@ -88,12 +111,26 @@ def wants_lines(headers: Mapping[str, str]) -> bool:
     return LINES in accept and not any(other in accept for other in (SSE, "application/json"))
 
 
-def prepared(asked: Asked, body: bytes, value: Any, unseal: Callable[[str], str | None]) -> bytes:
-    """The request body as the upstream must see it: sealed texts restored, and a stream asked for if one is wanted.
+def _leaves_usage_out(body: Any, as_lines: bool) -> bool:
+    """Whether a request asks for a stream and not for its usage, in a way that leaves room for that."""
+    if not isinstance(body, dict) or not (body.get("stream") is True or as_lines):
+        return False
+    options = body.get("stream_options")
+    return options is None or (isinstance(options, dict) and options.get("include_usage") in (None, False))
 
-    Raises ClientError when a sealed text cannot be restored.
+
+def prepared(
+    asked: Asked, body: bytes, value: Any, unseal: Callable[[str], str | None], *, changed: bool = False
+) -> bytes:
+    """The request body as the upstream must see it: sealed texts restored, a stream and its usage asked for if wanted.
+
+    ``changed`` says that ``value`` is not what ``body`` says any more. Raises ClientError when a sealed text cannot be
+    restored.
     """
-    changed = asked.dialect.restore(value, unseal)
+    changed |= asked.dialect.restore(value, unseal)
     if asked.as_lines and isinstance(value, dict) and value.get("stream") is not True:
         value["stream"] = changed = True
+    if asked.ask.hides_usage:
+        value["stream_options"] = {**(value.get("stream_options") or {}), "include_usage": True}
+        changed = True
     return jsontext.dump(value, ascii_only=body.isascii()) if changed else body

@@ -197,7 +197,14 @@ async def _filtered(
     route = route or first.route
     service.open(exchange)
     settings = service.settings
-    asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
+    asked = Asked.of(
+        route,
+        request.headers,
+        value,
+        notice=settings.halt_notice,
+        style=settings.halt_style,
+        usage=settings.asks_usage,
+    )
     if isinstance(body, bytes):
         body = await service.filtering(_prepared, service, exchange, asked, body, value)
     if asked.as_lines:
@@ -224,8 +231,10 @@ def _prepared(service: Service, exchange: Exchange, asked: Asked, body: bytes, v
         scanned = _scanned(service, exchange, asked, body)
         if scanned is not body:
             body, value = scanned, client.parsed(scanned)
+    capped = asked.cap(value, service.settings.caps)
+    exchange.faults += capped
     try:
-        return prepared(asked, body, value, service.sealer.unseal)
+        return prepared(asked, body, value, service.sealer.unseal, changed=bool(capped))
     except ClientError as error:
         raise Refusal(400, "sealed_text", f"This request cannot be sent on: {error}.") from None
 

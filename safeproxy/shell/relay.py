@@ -11,6 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from safeproxy import suspend
+from safeproxy.pipeline.policy import FAULT_TOO_LONG
 from safeproxy.shell import client, compression, keepalive
 from safeproxy.shell.asked import Asked
 from safeproxy.shell.exchange import Exchange
@@ -221,7 +222,8 @@ class Stream:
 
     async def _finish_upstream(self) -> None:
         """Wait a moment for the upstream's body to end, so that its connection can serve another request."""
-        if self._pipeline.report.ended not in _NATURAL or self._exchange.ended is not None:
+        report = self._pipeline.report
+        if report.ended not in _NATURAL or self._exchange.ended is not None or FAULT_TOO_LONG in report.faults:
             return
         content = self._upstream.content
         with suppress(*FAULTS):
@@ -242,7 +244,7 @@ async def relay_body(
     if service.unrecorded:
         raise audit_refusal()
     headers = response_headers(upstream.headers, filtered=True, request_id=exchange.id)
-    if pipeline.report.ended in ("content_filter", "detector_error"):
+    if pipeline.report.ended in ("content_filter", "detector_error") or FAULT_TOO_LONG in pipeline.report.faults:
         headers["x-should-retry"] = "false"  # the verdict would be the same
     if _gzipped(service, request, headers):
         out = compression.packed(out, headers)

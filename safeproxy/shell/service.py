@@ -23,6 +23,7 @@ from safeproxy.shell.cors import Cors
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import PassPaths
+from safeproxy.shell.prices import Prices
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
@@ -48,6 +49,8 @@ class Service:
     scans_prompts: bool
     callers: Callers
     limits: Limits
+    prices: Prices | None = None
+    """None if there is no price list."""
     waits: bool = False
     """Whether a call of the pipeline may wait in its middle."""
     cors: Cors | None = None
@@ -90,6 +93,8 @@ class Service:
         """Record that the request is over. Where that fails nothing is left to stop but the next requests."""
         served = None if exchange.report is None else exchange.report.model
         exchange.model_served = None if served is None else self.scrub(served)
+        if self.prices is not None:
+            exchange.cost = self.prices.cost(exchange)
         try:
             exchange.close()
         except AuditError as error:

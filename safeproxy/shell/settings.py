@@ -21,6 +21,7 @@ from safeproxy.errors import ConfigError
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.paths import DEFAULT_PASS_PATHS, PassPaths
 from safeproxy.shell.sections import LimitSettings, Seconds, UpstreamSettings, upstream_address
+from safeproxy.wire.caps import Caps
 
 PREFIX = "SAFEPROXY_"
 #: Shortest key for the action ``hash``, in bytes: as long as the strength that is wanted of it, 128 bits.
@@ -344,6 +345,17 @@ class Settings(BaseSettings):
         except ConfigError as error:
             raise ConfigError(f"{error}\n(settings file: {config})") from None
         return settings
+
+    @property
+    def asks_usage(self) -> bool:
+        """Whether streams are asked for their usage where the client did not ask."""
+        needed = self.prices is not None or any(limit.tokens for limit in self.limits)
+        return self.ask_usage == "always" or (self.ask_usage == "auto" and needed)
+
+    @property
+    def caps(self) -> Caps:
+        """What requests may ask for."""
+        return Caps(self.default_max_tokens, self.max_answer_tokens, self.default_temperature, self.max_temperature)
 
     @property
     def sealing_key(self) -> bytes | None:

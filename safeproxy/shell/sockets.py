@@ -20,7 +20,11 @@ from safeproxy.shell.headers import REQUEST_ID, request_headers
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service
 from safeproxy.shell.upstream import Upstream
+from safeproxy.wire import jsontext
+from safeproxy.wire.base import text_of
+from safeproxy.wire.caps import Caps, cap
 from safeproxy.wire.dialect import Ask, Dialect
+from safeproxy.wire.registry import SOCKET
 
 #: Headers of the handshake, which each side makes for itself.
 _HANDSHAKE = ("accept-encoding", *(f"sec-websocket-{name}" for name in ("extensions", "key", "version")))
@@ -107,10 +111,20 @@ class Socket:
     def _prompt(self, text: str) -> str | None:
         """The message as it may be sent, None if it may not. Raises ClientError where rules cannot read it."""
         if not self._service.scans_prompts:
-            return text
+            return self._capped(text)
         verdict = filter_prompt(self._dialect, self._service.policy, text.encode("utf-8", "replace"))
         self._service.found(self._exchange, verdict.findings, side="request")
-        return None if verdict.blocked or self._service.unrecorded else verdict.body.decode()
+        return None if verdict.blocked or self._service.unrecorded else self._capped(verdict.body.decode())
+
+    def _capped(self, text: str) -> str:
+        """The message within the caps, if it asks for a response and its API says there how much."""
+        caps = self._service.settings.caps
+        if caps == Caps() or self._dialect is not SOCKET:
+            return text
+        asked = client.parsed(text.encode("utf-8", "replace"))
+        codes = cap(asked, self._dialect.name, caps) if text_of(asked, "type") == "response.create" else []
+        self._exchange.faults += codes
+        return jsontext.dump(asked, ascii_only=text.isascii()).decode() if codes else text
 
     async def _downwards(self, down: web.WebSocketResponse, upstream: aiohttp.ClientWebSocketResponse) -> None:
         """The upstream's messages, filtered. After a halt the connection ends: the upstream would go on."""

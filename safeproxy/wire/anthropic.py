@@ -19,12 +19,13 @@ from safeproxy.wire.base import (
     compact,
     empty_after,
     index_of,
+    notice_of,
     numbers,
     read_anything,
     settle_pieces,
     text_of,
 )
-from safeproxy.wire.dialect import Ask, Finish, JsonObject, Mode, Path, Reading, Seal, Slot
+from safeproxy.wire.dialect import Ask, Finish, JsonObject, Mode, Path, Reading, Seal, Slot, Stop
 from safeproxy.wire.leaves import Leaves, is_exempt, is_index, unknown_keys
 from safeproxy.wire.sse import Frame
 
@@ -204,25 +205,29 @@ class Anthropic(BaseDialect):
             content = at(event, "message", "content")
             self._next = len(content) if isinstance(content, list) else 0
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """Close what is open, then ``message_delta`` with the stop reason ``refusal``, then ``message_stop``."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """Close what is open, then ``message_delta`` with the stop reason, then ``message_stop``."""
         frames: list[JsonObject] = []
         if not open_choices.get(0, True):
             usage = {"input_tokens": 0, "output_tokens": 0}
             message = {"id": "msg_0", "type": "message", "role": "assistant", "model": "", "content": []}
             ends = {"stop_reason": None, "stop_sequence": None, "usage": usage}
             frames.append({"type": "message_start", "message": {**message, **ends}})
-        frames += self._shown()
+        frames += self._shown() if notice_of(self._ask, why) else []
         frames += [{"type": "content_block_stop", "index": index} for index in sorted(self._open)]
-        delta = {"stop_reason": "refusal", "stop_sequence": None, "stop_details": _details()}
+        delta = _stopped(why)
         frames.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": self._output_tokens}})
         frames.append({"type": "message_stop"})
         return [self._frame(one) for one in frames]
 
     def _shown(self) -> list[JsonObject]:
         """The notice, in the text block that is open or in one of its own."""
-        if not self._ask.notice:
-            return []
         told = {"type": "text_delta", "text": self._ask.notice}
         for index, kind in self._open.items():
             if kind == "text":
@@ -237,8 +242,8 @@ class Anthropic(BaseDialect):
             {"type": "content_block_stop", "index": index},
         ]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
-        """The blocks up to the finding, none of them a call that was cut, and the stop reason ``refusal``."""
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
+        """The blocks up to the end, none of them a call that was cut, and the stop reason."""
         empty_after(slots, at)
         content = body.get("content") if isinstance(body, dict) else None
         if not isinstance(content, list):
@@ -248,10 +253,10 @@ class Anthropic(BaseDialect):
         kept = content[: last + 1]
         if kept and not (isinstance(kept[-1], dict) and kept[-1].get("type") == "text" and kept[-1].get("text")):
             kept = kept[:-1]
-        if ask.notice:
-            kept.append({"type": "text", "text": ask.notice})
+        if notice_of(ask, why):
+            kept.append({"type": "text", "text": notice_of(ask, why)})
         body["content"] = kept
-        body["stop_reason"], body["stop_sequence"], body["stop_details"] = "refusal", None, _details()
+        body.update(_stopped(why))
         return True
 
     def error_frame(self, message: str, code: str) -> bytes:
@@ -366,5 +371,9 @@ def _says_more(event: JsonObject, key: str) -> bool:
     return bool(event.keys() - {"type", "index", "delta"} or event["delta"].keys() - {"type", key})
 
 
-def _details() -> JsonObject:
-    return {"type": "refusal", "category": None, "explanation": EXPLANATION}
+def _stopped(why: Stop) -> JsonObject:
+    """How a message says why it ended."""
+    if why is Stop.LENGTH:
+        return {"stop_reason": "max_tokens", "stop_sequence": None}
+    details = {"type": "refusal", "category": None, "explanation": EXPLANATION}
+    return {"stop_reason": "refusal", "stop_sequence": None, "stop_details": details}

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from safeproxy.wire import sse
-from safeproxy.wire.dialect import Ask, Decoder, Dialect, JsonObject, Mode, Path, Reading, Slot
+from safeproxy.wire.dialect import Ask, Decoder, Dialect, JsonObject, Mode, Path, Reading, Slot, Stop
 from safeproxy.wire.leaves import KNOWN_KEYS, Leaves, is_exempt, is_index, unknown_keys
 
 DONE = b"[DONE]"
 #: What a block is told as: in this wording SDKs and gateways know it for a content policy's.
 BLOCKED = "Blocked by content policy (content_policy_violation)."
+#: What the end of an answer is told as that was longer than it may be, where the API has no word for that.
+TOO_LONG = "The answer is longer than it may be (setting max_answer_chars)."
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 #: What one of a text's own objects keeps in an event made after it: clients add other strings up, ids too.
 _KEPT = frozenset({"index", "type"})
@@ -121,7 +123,7 @@ class BaseDialect:
         """An error like any."""
         return None
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """No end of its own."""
         return False
 
@@ -202,21 +204,31 @@ def is_empty(value: Any) -> bool:
 
 
 def numbers(usage: Any) -> dict[str, int] | None:
-    """The integers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
+    """The whole numbers of a usage object, those one level down as ``outer.inner``; unknown keys are left out."""
     if not isinstance(usage, dict):
         return None
     found: dict[str, int] = {}
     for key, value in usage.items():
-        if type(value) is int:
-            found[key] = value
+        if is_count(value):
+            found[key] = int(value)
         elif isinstance(value, dict):
-            found.update({f"{key}.{inner}": n for inner, n in value.items() if type(n) is int})
+            found.update({f"{key}.{inner}": int(n) for inner, n in value.items() if is_count(n)})
     return {key: n for key, n in list(found.items())[:64] if all(part in KNOWN_KEYS for part in key.split("."))}
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number that may count tokens; some servers write a fraction of zero behind it."""
+    return (type(value) is int or (type(value) is float and value.is_integer())) and abs(value) < 2**53
 
 
 def thought_first(message: JsonObject) -> list[str]:
     """A message's keys with its reasoning before what was said after it: a halt there cuts off the rest."""
     return sorted(message, key=lambda key: not key.startswith(("reasoning", "thinking")))
+
+
+def notice_of(ask: Ask, why: Stop) -> str:
+    """What is shown before an end: what has reached its length needs no explanation."""
+    return ask.notice if why is Stop.FILTERED else ""
 
 
 def text_of(value: Any, key: str) -> str:

@@ -20,17 +20,21 @@ from safeproxy.wire.base import (
     compact,
     empty_after,
     index_of,
+    notice_of,
     numbers,
     read_anything,
     settle_pieces,
     skeleton,
     text_of,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Finish, JsonObject, Mode, Path, Reading, Slot
+from safeproxy.wire.dialect import Anchor, Ask, Finish, JsonObject, Mode, Path, Reading, Slot, Stop
 from safeproxy.wire.leaves import Leaves, is_index, unknown_keys
 
-#: What this proxy says where the API would explain an error.
-
+#: What the message's end says.
+_STOPS: dict[Stop, JsonObject] = {
+    Stop.FILTERED: {"finish_reason": "ERROR", "error": BLOCKED},
+    Stop.LENGTH: {"finish_reason": "MAX_TOKENS"},
+}
 _CONTENT = ("delta", "message", "content")
 _TEXTS = {"text": ChannelKind.CONTENT, "thinking": ChannelKind.REASONING}
 _PLAN = ("delta", "message", "tool_plan")
@@ -194,19 +198,24 @@ class Cohere(BaseDialect):
         elif event.get("type") == "content-end":
             self._open.pop(index_of(event), None)
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one, the end of what is open, and the message's end with the reason ``ERROR``."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one, the end of what is open, and the message's end with the reason."""
         if not open_choices:
             return []
         begun: list[JsonObject] = []
         if not open_choices.get(0, True):
             begun = [{"type": "message-start", "delta": {"message": _EMPTY_MESSAGE}}]
-        return [_frame(event) for event in (*begun, *self._shown(), *self._ended(BLOCKED))]
+        shown = self._shown() if notice_of(self._ask, why) else []
+        return [_frame(event) for event in (*begun, *shown, *self._ended(_STOPS[why]))]
 
     def _shown(self) -> list[JsonObject]:
         """The notice, in the text that is open or in one of its own."""
-        if not self._ask.notice:
-            return []
         told = {"message": {"content": {"text": self._ask.notice}}}
         for index, kind in self._open.items():
             if kind == "text":
@@ -220,17 +229,17 @@ class Cohere(BaseDialect):
             {"type": "content-delta", "index": self._next, "delta": told},
         ]
 
-    def _ended(self, error: str) -> list[JsonObject]:
+    def _ended(self, reason: JsonObject) -> list[JsonObject]:
         stops: list[JsonObject] = [{"type": "content-end", "index": index} for index in sorted(self._open)]
-        return [*stops, {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": error}}]
+        return [*stops, {"type": "message-end", "delta": reason}]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
-        """The contents up to the finding, no call, no citation, and the reason ``ERROR``."""
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
+        """The contents up to the end, no call, no citation, and the reason."""
         message = body.get("message") if isinstance(body, dict) else None
         if not isinstance(message, dict):
             return False
         empty_after(slots, at)
-        body["finish_reason"] = "ERROR"
+        body["finish_reason"] = _STOPS[why]["finish_reason"]
         body.pop("logprobs", None)
         for key in ("tool_calls", "citations"):
             message.pop(key, None)
@@ -240,14 +249,14 @@ class Cohere(BaseDialect):
             if path[:2] == ("message", "content") and len(path) > 2 and isinstance(path[2], int):
                 del content[path[2] + 1 :]
             content[:] = [part for part in content if any(text_of(part, key) for key in _TEXTS)]
-        if ask.notice:
-            told = {"type": "text", "text": ask.notice}
+        if notice := notice_of(ask, why):
+            told = {"type": "text", "text": notice}
             message["content"] = [*content, told] if isinstance(content, list) else [told]
         return True
 
     def error_frame(self, message: str, code: str) -> bytes:
         """The end of what is open, and the message's end with the error: there is no event for errors alone."""
-        return b"".join(_frame(event) for event in self._ended(message))
+        return b"".join(_frame(event) for event in self._ended({"finish_reason": "ERROR", "error": message}))
 
     def error_body(self, message: str, *, status: int, code: str) -> bytes:
         """A string under ``message``."""

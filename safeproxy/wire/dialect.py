@@ -20,6 +20,13 @@ JsonObject = dict[str, Any]
 Path = tuple[str | int, ...]
 
 
+class Stop(Enum):
+    """Why an answer is ended before its end; the value is OpenAI's word for it."""
+
+    FILTERED = "content_filter"
+    LENGTH = "length"
+
+
 class Mode(Enum):
     """How a place's text relates to its channel."""
 
@@ -206,6 +213,8 @@ class Ask:
     json: bool = False
     failed: bool = False
     notice: str = ""
+    hides_usage: bool = False
+    """Whether a stream's usage was asked for by the proxy alone, so that the client must not see it."""
     quoted: frozenset[str] = frozenset()
     """The request's own words where the API gives them back: they are the client's, so they are not filtered."""
 
@@ -277,11 +286,18 @@ class Voice(Protocol):
         """The frame that reports an error in mid-stream."""
         ...
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The frames that end the stream as the API's own filter would.
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The frames that end the stream as the API's own filter would, or as at its own limit of length.
 
         ``like`` is the latest event, ``open_choices`` the choices to be ended and whether each has had its role.
-        ``said(channel)`` is what was delivered of a channel, where the voice ``echoes``.
+        ``said(channel)`` is what was delivered of a channel, where the voice ``echoes``. The notice is for
+        the filter only.
         """
         ...
 
@@ -343,8 +359,8 @@ class Dialect(Protocol):
         """What a request body holds."""
         ...
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
-        """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would.
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
+        """Cut a whole body off after ``slots[at]``, in place, as the API's own filter would, or its limit of length.
 
         False if the API has no such end: then an error takes the body's place.
         """

@@ -23,13 +23,14 @@ from safeproxy.wire.base import (
     informs,
     is_empty,
     is_plain,
+    notice_of,
     numbers,
     read_anything,
     settle_pieces,
     skeleton,
     text_of,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Decoder, Dialect, Finish, JsonObject, Mode, Path, Reading, Slot
+from safeproxy.wire.dialect import Anchor, Ask, Decoder, Dialect, Finish, JsonObject, Mode, Path, Reading, Slot, Stop
 from safeproxy.wire.jsonarray import ArrayWriter, JsonArrayDecoder, encode_element
 from safeproxy.wire.leaves import Leaves, kind_of, numbered, unknown_keys
 
@@ -63,6 +64,7 @@ _STATUSES = {
     501: "UNIMPLEMENTED",
     504: "DEADLINE_EXCEEDED",
 }
+_STOPS = {Stop.FILTERED: "SAFETY", Stop.LENGTH: "MAX_TOKENS"}
 _JSON_ASKED = ("responseSchema", "response_schema", "responseJsonSchema", "response_json_schema")
 
 
@@ -141,21 +143,27 @@ class Gemini(BaseDialect):
                 candidate["content"]["parts"][0]["thought"] = True
         return made, place
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one, then the open candidates without content, ended for safety."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one, then the open candidates without content, ended for the reason."""
         head = {key: like[key] for key in _HEAD if key in like and is_plain(key, like[key])}
         indices = sorted(open_choices)
         frames: list[JsonObject] = []
-        if self._ask.notice:
-            content = {"parts": [{"text": self._ask.notice}], "role": "model"}
+        if notice := notice_of(self._ask, why):
+            content = {"parts": [{"text": notice}], "role": "model"}
             frames.append({"candidates": [{"content": content, "index": index} for index in indices], **head})
-        ended = [{"finishReason": "SAFETY", "index": index, "safetyRatings": []} for index in indices]
+        ended = [{"finishReason": _STOPS[why], "index": index, "safetyRatings": []} for index in indices]
         counts = {key: n for key, n in (numbers(like.get("usageMetadata")) or {}).items() if "." not in key}
         usage = {"usageMetadata": counts} if counts else {}
         frames.append({"candidates": ended, **usage, **head})
         return [self.encode(compact(frame)) for frame in frames] if indices else []
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """The parts up to the finding, none of them anything but text that was cut; every candidate ended."""
         candidates = body.get("candidates") if isinstance(body, dict) else None
         if not isinstance(candidates, list) or not candidates:
@@ -168,11 +176,11 @@ class Gemini(BaseDialect):
             keys = list(body)
             first = 0 if keys.index(path[0]) < keys.index("candidates") else len(candidates)
         for position, candidate in enumerate(candidates):
-            if isinstance(candidate, dict):
-                candidate["finishReason"] = "SAFETY"
+            if isinstance(candidate, dict) and (position >= first or why is Stop.FILTERED):
+                candidate["finishReason"] = _STOPS[why]
                 if position >= first:
                     _cut(candidate, path[2:] if position == first and path[0] == "candidates" else ())
-                    _show(candidate, ask.notice)
+                    _show(candidate, notice_of(ask, why))
                 for key in _POINTERS:
                     candidate.pop(key, None)
         return True

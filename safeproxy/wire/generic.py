@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from safeproxy.wire.base import BLOCKED, BaseDialect, numbers, read_anything
-from safeproxy.wire.dialect import Decoder, JsonObject, Mode, Path, Reading
+from safeproxy.wire.base import BLOCKED, TOO_LONG, BaseDialect, numbers, read_anything
+from safeproxy.wire.dialect import Decoder, JsonObject, Mode, Path, Reading, Stop
 from safeproxy.wire.leaves import Leaves, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
@@ -60,9 +60,16 @@ class Generic(BaseDialect):
         made, place = super().text_event(event, path)
         return {**labels, **made}, place
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
         """The error: what such an API says when it stops an answer is not known."""
-        return [self.error_frame(BLOCKED, "content_filter")]
+        told = (TOO_LONG, "answer_too_long") if why is Stop.LENGTH else (BLOCKED, "content_filter")
+        return [self.error_frame(*told)]
 
 
 def _is_label(value: Any) -> bool:

@@ -62,6 +62,13 @@ _OTHER_KNOWN_NAMES = """
     urlContextMetadata urlMetadata urlRetrievalStatus usageMetadata videoMetadata web webSearchQueries willContinue
     word words year
 """
+#: What usage reports have beside these.
+_USAGE_NAMES = """
+    cache_creation cache_creation_input_tokens cache_read_input_tokens cache_write_tokens ephemeral_1h_input_tokens
+    ephemeral_5m_input_tokens image_tokens input_token_details input_tokens_details output_token_details
+    output_tokens_details responseTokenCount seconds server_tool_use text_tokens tokens_evaluated tokens_predicted
+    web_search_requests
+"""
 
 _FAMILIES = """
     apply_patch_call_operation_diff code_interpreter_call_code command conversation custom_tool_call_input
@@ -87,7 +94,7 @@ _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*;base64,[A-Za-z0-
 #: Keys that mean "a piece of text": outside a delta, too, their strings go on from event to event.
 _APPENDED = frozenset(_APPENDED_NAMES.split())
 #: Keys found in answers and requests of OpenAI-compatible APIs. They are no text, and may be named in records.
-KNOWN_KEYS = frozenset(_KNOWN_NAMES.split() + _OTHER_KNOWN_NAMES.split())
+KNOWN_KEYS = frozenset(_KNOWN_NAMES.split() + _OTHER_KNOWN_NAMES.split() + _USAGE_NAMES.split())
 #: What the dialects call things themselves.
 _OWN_PARTS = frozenset(_FAMILIES.split()) | frozenset(_OWN_NAMES.split())
 

@@ -20,12 +20,13 @@ from safeproxy.wire.base import (
     informs,
     is_empty,
     is_plain,
+    notice_of,
     read_anything,
     skeleton,
     text_of,
     thought_first,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Stop, Tokens
 from safeproxy.wire.leaves import Leaves, entry_index, kind_of, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.sse import Frame
@@ -111,28 +112,35 @@ class Ollama(BaseDialect):
         made["done"] = False
         return made, place
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one, then a last line; the API has no reason for this, clients take any word."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one, then a last line; the API has no word for a filter, clients take any."""
         if not open_choices:
             return []
-        frames = [_line(like, self._ask.notice, done=False)] if self._ask.notice else []
-        frames.append({**_line(like, "", done=True), "done_reason": "content_filter"})
+        notice = notice_of(self._ask, why)
+        frames = [_line(like, notice, done=False)] if notice else []
+        frames.append({**_line(like, "", done=True), "done_reason": why.value})
         return [self.encode(compact(frame)) for frame in frames]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """Later texts emptied, calls and what spells the text taken out, the reason set."""
         if not isinstance(body, dict) or not ("message" in body or "response" in body):
             return False
         empty_after(slots, at)
-        body["done"], body["done_reason"] = True, "content_filter"
+        body["done"], body["done_reason"] = True, why.value
         for key in ("context", "logprobs"):
             body.pop(key, None)
         message = body.get("message")
         if isinstance(message, dict):
             message.pop("tool_calls", None)
-            message["content"] = text_of(message, "content") + ask.notice
+            message["content"] = text_of(message, "content") + notice_of(ask, why)
         else:
-            body["response"] = text_of(body, "response") + ask.notice
+            body["response"] = text_of(body, "response") + notice_of(ask, why)
         return True
 
     def error_body(self, message: str, *, status: int, code: str) -> bytes:

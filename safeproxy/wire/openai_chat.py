@@ -22,6 +22,7 @@ from safeproxy.wire.base import (
     is_base64,
     is_empty,
     is_plain,
+    notice_of,
     numbers,
     read_anything,
     skeleton,
@@ -39,6 +40,7 @@ from safeproxy.wire.dialect import (
     Reading,
     Seal,
     Slot,
+    Stop,
     Tokens,
 )
 from safeproxy.wire.leaves import Leaves, entry_index, is_exempt, kind_of, numbered, unknown_keys
@@ -127,22 +129,29 @@ class OpenAIChat(BaseDialect):
             logprobs = choice["logprobs"] = {"content": None, "refusal": None}
         logprobs[key] = entries
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one and a finish chunk ``content_filter`` for each open index, then ``[DONE]``."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one and a finish chunk with the reason for each open index, then ``[DONE]``."""
         head = {key: like[key] for key in _HEAD if key in like and is_plain(key, like[key])}
         head.setdefault("object", "chat.completion.chunk")
         frames = []
         for index, has_role in sorted(open_choices.items()):
             delta = {} if has_role else {"role": "assistant", "content": ""}
-            if self._ask.notice:
-                shown = {"index": index, "delta": {**delta, "content": self._ask.notice}, "finish_reason": None}
+            notice = notice_of(self._ask, why)
+            if notice:
+                shown = {"index": index, "delta": {**delta, "content": notice}, "finish_reason": None}
                 frames.append(self.encode(compact({**head, "choices": [shown]})))
                 delta = {}
-            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": "content_filter"}
+            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": why.value}
             frames.append(self.encode(compact({**head, "choices": [choice]})))
         return [*frames, self.encode(DONE)]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """Later texts emptied, later choices' calls, audio and log probabilities taken out, every finish set."""
         empty_after(slots, at)
         halted = slots[at].choice
@@ -151,9 +160,10 @@ class OpenAIChat(BaseDialect):
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
                 continue
-            if "finish_reason" in choice or "message" in choice:
-                choice["finish_reason"] = "content_filter"
-            if index_of(choice) in passed and halted is not None:
+            whole = index_of(choice) in passed and halted is not None
+            if ("finish_reason" in choice or "message" in choice) and not (whole and why is Stop.LENGTH):
+                choice["finish_reason"] = why.value
+            if whole:
                 continue
             if "logprobs" in choice:
                 choice["logprobs"] = None
@@ -161,8 +171,8 @@ class OpenAIChat(BaseDialect):
             if isinstance(message, dict):
                 for key in ("tool_calls", "function_call", "audio", "annotations", "images"):
                     message.pop(key, None)
-                if ask.notice:
-                    message["content"] = text_of(message, "content") + ask.notice
+                if notice_of(ask, why):
+                    message["content"] = text_of(message, "content") + notice_of(ask, why)
         return True
 
 

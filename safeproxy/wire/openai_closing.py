@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeproxy.wire.base import BLOCKED, text_of
-from safeproxy.wire.dialect import Ask, JsonObject
+from safeproxy.wire.base import BLOCKED, notice_of, text_of
+from safeproxy.wire.dialect import Ask, JsonObject, Stop
 from safeproxy.wire.leaves import is_index
 
 #: By the type of a part: its families of events for the text and for the part, and the key of its text.
@@ -21,6 +21,7 @@ _PARTS = {
     "reasoning_text": ("reasoning_text", "content_part", "text"),
     "summary_text": ("reasoning_summary_text", "reasoning_summary_part", "text"),
 }
+_REASONS = {Stop.FILTERED: "content_filter", Stop.LENGTH: "max_output_tokens"}
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Closing:
 
     def __init__(self, ask: Ask, *, realtime: bool = False) -> None:
         self._ask = ask
+        self._notice = ""
         self._realtime = realtime
         self._response: JsonObject = {}
         self._items: dict[int, _Item] = {}
@@ -70,29 +72,30 @@ class Closing:
             known.parts[where, position] = event["part"]
             (known.open.discard if ended else known.open.add)((where, position))
 
-    def events(self, said: Callable[[str], str]) -> list[JsonObject]:
+    def events(self, said: Callable[[str], str], why: Stop = Stop.FILTERED) -> list[JsonObject]:
         """The events that end the response; ``said`` is what was delivered of a channel."""
         events: list[JsonObject] = []
-        if self._ask.notice and not self._ask.json:
+        self._notice = "" if self._ask.json else notice_of(self._ask, why)
+        if self._notice:
             events += self._opening()
         for index in sorted(self._items):
             if not self._items[index].ended:
                 events += self._end_item(index, said)
         output = [self._items[index].item for index in sorted(self._items)]
-        response = {**self._response, **self.ending(), "output": output}
+        response = {**self._response, **self.ending(why), "output": output}
         verb = "done" if self._realtime else response["status"]
         if self._realtime:
             events = [{**event, "response_id": response.get("id")} for event in events]
         return [*events, {"type": f"response.{verb}", "response": response}]
 
-    def ending(self) -> JsonObject:
-        """What a halted response says of itself."""
+    def ending(self, why: Stop) -> JsonObject:
+        """What a response that was ended says of itself."""
         if self._realtime:
-            return {"status": "incomplete", "status_details": {"type": "incomplete", "reason": "content_filter"}}
-        if self._ask.failed:
+            return {"status": "incomplete", "status_details": {"type": "incomplete", "reason": _REASONS[why]}}
+        if self._ask.failed and why is Stop.FILTERED:
             error = {"code": "invalid_prompt", "message": BLOCKED}
             return {"status": "failed", "error": error, "incomplete_details": None}
-        return {"status": "incomplete", "error": None, "incomplete_details": {"reason": "content_filter"}}
+        return {"status": "incomplete", "error": None, "incomplete_details": {"reason": _REASONS[why]}}
 
     def _opening(self) -> list[JsonObject]:
         """A message for the notice, if no text is open that it could be added to."""
@@ -147,12 +150,12 @@ class Closing:
         head = {"item_id": known.item.get("id"), "output_index": index, f"{where}_index": position}
         text = said(f"output.{index}.{where}.{position}.{family}")
         events: list[JsonObject] = []
-        if self._ask.notice and not self._ask.json and self._open_text() == (index, place):
-            text += self._ask.notice
+        if self._notice and self._open_text() == (index, place):
+            text += self._notice
             shown: JsonObject = {
                 "type": "response.output_text.delta",
                 **head,
-                "delta": self._ask.notice,
+                "delta": self._notice,
                 "logprobs": [],
             }
             events.append(shown)

@@ -19,8 +19,10 @@ from safeproxy.wire.base import (
     compact,
     empty_after,
     index_of,
+    is_count,
     is_empty,
     is_plain,
+    notice_of,
     numbers,
     read_anything,
     skeleton,
@@ -36,6 +38,7 @@ from safeproxy.wire.dialect import (
     Path,
     Reading,
     Slot,
+    Stop,
     Tokens,
 )
 from safeproxy.wire.leaves import Leaves, is_index, kind_of, numbered, unknown_keys
@@ -43,11 +46,14 @@ from safeproxy.wire.leaves import Leaves, is_index, kind_of, numbered, unknown_k
 #: What a frame of our own repeats of the upstream's, by key.
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 _NATIVE_HEAD = ("index", "id_slot", "model")
+_COUNTS = ("tokens_evaluated", "tokens_predicted")
 #: Numbers of tokens: they spell the text or the prompt.
 _SPELLING = frozenset({"token_ids", "prompt_token_ids", "tokens"})
 _WHOLE_AT_TOP = frozenset({"error", "usage", "prompt_filter_results", "generation_settings", "timings"})
 #: llama.cpp's words for why it stopped.
 _STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
+
+_NATIVE_STOPS = {Stop.FILTERED: "content_filter", Stop.LENGTH: "limit"}
 
 
 class OpenAICompletions(BaseDialect):
@@ -99,23 +105,29 @@ class OpenAICompletions(BaseDialect):
         _write(logprobs, entries)
         event["choices"][0]["logprobs"] = logprobs
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """The notice if there is one and a choice ended by ``content_filter`` for each open index, then ``[DONE]``."""
-        notice = [self._ask.notice] if self._ask.notice else []
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """The notice if there is one and a choice ended by the reason for each open index, then ``[DONE]``."""
+        notice = [notice_of(self._ask, why)] if notice_of(self._ask, why) else []
         if _is_native(like):
             pieces = [{"content": text, "stop": False} for text in notice]
-            pieces.append({"content": "", "stop": True, "stop_type": "content_filter"})
+            pieces.append({"content": "", "stop": True, "stop_type": _NATIVE_STOPS[why]})
             return [self.encode(compact({"index": index, **one})) for index in sorted(open_choices) for one in pieces]
         head = {key: like[key] for key in _HEAD if key in like and is_plain(key, like[key])}
         head.setdefault("object", "text_completion")
         frames = []
         for index in sorted(open_choices):
             made = [{"text": text, "index": index, "logprobs": None, "finish_reason": None} for text in notice]
-            made.append({"text": "", "index": index, "logprobs": None, "finish_reason": "content_filter"})
+            made.append({"text": "", "index": index, "logprobs": None, "finish_reason": why.value})
             frames += [self.encode(compact({**head, "choices": [choice]})) for choice in made]
         return [*frames, self.encode(DONE)]
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
         """Later texts emptied, log probabilities taken out, every finish set."""
         if not isinstance(body, dict):
             return False
@@ -123,10 +135,7 @@ class OpenAICompletions(BaseDialect):
         passed = {slot.choice for slot in slots[:at]} - {halted, None}
         if _is_native(body):
             empty_after(slots, at)
-            for key in ("tokens", "completion_probabilities"):
-                body.pop(key, None)
-            body["stop"], body["stop_type"] = True, "content_filter"
-            body["content"] += ask.notice
+            _halt_native(body, ask, why)
             return True
         choices = body.get("choices")
         if not isinstance(choices, list):
@@ -135,14 +144,25 @@ class OpenAICompletions(BaseDialect):
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
-            choice["finish_reason"] = "content_filter"
+            whole = index_of(choice) in passed and halted is not None
+            if whole and why is Stop.LENGTH:
+                continue
+            choice["finish_reason"] = why.value
             for key in _SPELLING & choice.keys():
                 del choice[key]
             if "logprobs" in choice:
                 choice["logprobs"] = None
-            if index_of(choice) not in passed or halted is None:
-                choice["text"] = text_of(choice, "text") + ask.notice
+            if not whole:
+                choice["text"] = text_of(choice, "text") + notice_of(ask, why)
         return True
+
+
+def _halt_native(body: JsonObject, ask: Ask, why: Stop) -> None:
+    """The end of llama.cpp's own shape, without what spells the text."""
+    for key in ("tokens", "completion_probabilities"):
+        body.pop(key, None)
+    body["stop"], body["stop_type"] = True, _NATIVE_STOPS[why]
+    body["content"] += notice_of(ask, why)
 
 
 class _Reader:
@@ -177,7 +197,7 @@ class _Reader:
                 )
         reading.error = bool(event.get("error"))
         reading.model = text_of(event, "model") or None
-        reading.usage = numbers(event.get("usage"))
+        reading.usage = numbers(event.get("usage")) or reading.usage
         return reading
 
     def _text(self, holder: JsonObject, key: str, index: int, path: Path) -> None:
@@ -250,6 +270,8 @@ class _Reader:
             elif key in ("prompt", "completion_probabilities"):
                 Leaves(reading, choice=index, whole=True).collect(event, key, (key,), key)
         if event["stop"] is True:
+            counts = {key: int(event[key]) for key in _COUNTS if is_count(event.get(key))}
+            reading.usage = counts or None
             reason = text_of(event, "stop_type")
             reading.finishes.append(Finish(index, _STOPS.get(reason, reason or "stop"), event, "stop_type"))
 

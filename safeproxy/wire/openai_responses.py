@@ -19,12 +19,13 @@ from safeproxy.wire.base import (
     empty_after,
     is_base64,
     is_plain,
+    notice_of,
     numbers,
     read_anything,
     settle_pieces,
     text_of,
 )
-from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Tokens
+from safeproxy.wire.dialect import Anchor, Ask, Decoder, Finish, JsonObject, Mode, Path, Reading, Slot, Stop, Tokens
 from safeproxy.wire.leaves import Leaves, is_index, is_media, spoken_name, unknown_keys
 from safeproxy.wire.ndjson import NdjsonDecoder, encode_line
 from safeproxy.wire.openai_closing import Closing
@@ -348,34 +349,41 @@ class OpenAIResponses(BaseDialect):
         """Keep what the client was told."""
         self._told.note(event)
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
-        """Close what is open as incomplete, then ``response.incomplete`` with the reason ``content_filter``."""
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
+        """Close what is open as incomplete, then ``response.incomplete`` with the reason."""
         frames = []
-        for event in self._told.events(said):
+        for event in self._told.events(said, why):
             if self._last is not None:
                 self._last += 1
                 event = {"type": event.pop("type"), "sequence_number": self._last, **event}
             frames.append(self._frame(event))
         return frames
 
-    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask) -> bool:
-        """The items up to the finding, the last incomplete, no call that was cut, and the response incomplete."""
+    def halt_body(self, body: Any, slots: list[Slot], at: int, ask: Ask, why: Stop = Stop.FILTERED) -> bool:
+        """The items up to the end, the last incomplete, no call that was cut, and the response incomplete."""
         place = slots[at].path
         key = str(place[0]) if place and place[0] in _LISTS else "output"
         if not isinstance(body, dict) or not isinstance(body.get(key), list):
             return False
         empty_after(slots, at)
+        notice = notice_of(ask, why)
         cut = place[1] if len(place) > 1 and place[0] == key and isinstance(place[1], int) else 0
         kept = body[key][: cut + 1]
         last = kept.pop() if kept else None
         # Half of a JSON text would be parsed as a whole one.
         if isinstance(last, dict) and last.get("type") == "message" and place[0] == key and not ask.json:
-            kept.append(_cut_message(last, place, ask.notice))
-        if ask.notice and not any(ask.notice in str(item.get("content")) for item in kept if isinstance(item, dict)):
-            kept.append(_notice(ask.notice))
+            kept.append(_cut_message(last, place, notice))
+        if notice and not any(notice in str(item.get("content")) for item in kept if isinstance(item, dict)):
+            kept.append(_notice(notice))
         body[key] = kept
         if "output" in body:
-            body.update(ending(ask))
+            body.update(ending(ask, why))
         return True
 
     def error_frame(self, message: str, code: str) -> bytes:
@@ -421,9 +429,9 @@ class OpenAIRealtime(OpenAISocket):
         self._told = Closing(self._ask, realtime=True)
 
 
-def ending(ask: Ask) -> JsonObject:
-    """What a halted response says of itself."""
-    return Closing(ask).ending()
+def ending(ask: Ask, why: Stop) -> JsonObject:
+    """What a response that was ended says of itself."""
+    return Closing(ask).ending(why)
 
 
 def _notice(text: str) -> JsonObject:

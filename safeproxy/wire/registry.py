@@ -50,6 +50,8 @@ class Route:
     """Whether the path itself asks for a stream."""
     events: Route | None = None
     """What it is with ``alt=sse`` in the query."""
+    usage_on_demand: bool = False
+    """Whether streams report their usage only if ``stream_options`` ask for it."""
     generates: bool = False
     """Whether it asks for an answer and, unless the request says otherwise, for nothing besides."""
 
@@ -66,14 +68,18 @@ _SSE = re.compile(r"(?:^|&)(?:alt|%24alt|\$alt)=sse(?:&|$)")
 _ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
     (methods, re.compile(path), route)
     for methods, path, route in (
-        ("POST", "/api/v1/chat/stream", Route(CHAT, stands_for="/v1/chat/completions", generates=True)),
-        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT, generates=True)),
+        (
+            "POST",
+            "/api/v1/chat/stream",
+            Route(CHAT, stands_for="/v1/chat/completions", usage_on_demand=True, generates=True),
+        ),
+        ("POST", f"{_OPENAI}/chat/completions", Route(CHAT, usage_on_demand=True, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/chat/completions(?:{_ID}(?:/messages)?)?", Route(CHAT)),
         ("POST", f"{_OPENAI}/responses", Route(RESPONSES, generates=True)),
         ("GET|POST|DELETE", f"{_OPENAI}/responses(?:{_ID}(?:/input_items|/cancel)?)?", Route(RESPONSES)),
         ("GET|POST|DELETE", f"{_OPENAI}/conversations(?:{_ID}(?:/items(?:{_ID})?)?)?", Route(RESPONSES)),
         ("GET", f"{_OPENAI}/files{_ID}/content", Route(GENERIC, lines=True)),
-        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS, generates=True)),
+        ("POST", f"{_OPENAI}/completions", Route(COMPLETIONS, usage_on_demand=True, generates=True)),
         ("POST", "/completion", Route(COMPLETIONS, generates=True)),
         ("POST", f"{_GEMINI}:generateContent", Route(GEMINI, generates=True)),
         (

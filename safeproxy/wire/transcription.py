@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from safeproxy.events import ChannelKind
-from safeproxy.wire.base import BLOCKED, BaseDialect, numbers, read_anything, text_of
-from safeproxy.wire.dialect import Anchor, Finish, JsonObject, Mode, Reading, Tokens
+from safeproxy.wire.base import BLOCKED, TOO_LONG, BaseDialect, numbers, read_anything, text_of
+from safeproxy.wire.dialect import Anchor, Finish, JsonObject, Mode, Reading, Stop, Tokens
 from safeproxy.wire.leaves import Leaves, unknown_keys
 
 #: The one channel: what is said, whoever says it.
 CHANNEL = "transcript"
-#: What this proxy says where it ends an answer.
-
 _DELTA, _DONE = "transcript.text.delta", "transcript.text.done"
 _KNOWN = frozenset({_DELTA, _DONE, "transcript.text.segment"})
 _SPOKEN = (("text",), ("segments",), ("words",))
@@ -75,9 +73,16 @@ class Transcription(BaseDialect):
 
     # ---- writing
 
-    def halt(self, like: JsonObject, open_choices: dict[int, bool], said: Callable[[str], str]) -> list[bytes]:
+    def halt(
+        self,
+        like: JsonObject,
+        open_choices: dict[int, bool],
+        said: Callable[[str], str],
+        why: Stop = Stop.FILTERED,
+    ) -> list[bytes]:
         """An error: the API has no end for what was filtered."""
-        return [self.error_frame(BLOCKED, "content_filter")]
+        told = (TOO_LONG, "answer_too_long") if why is Stop.LENGTH else (BLOCKED, "content_filter")
+        return [self.error_frame(*told)]
 
 
 def _speak(reading: Reading, key: str, mode: Mode) -> None:

@@ -43,20 +43,20 @@ class Peer:
 
 @asynccontextmanager
 async def connected(
-    folder: Path, peer: Peer, *, rules: str = RULES
+    folder: Path, peer: Peer, *, rules: str = RULES, path: str = "/v1/realtime", **settings: Any
 ) -> AsyncIterator[tuple[Proxy, aiohttp.ClientWebSocketResponse]]:
     """A client's WebSocket through the proxy to the peer."""
     app = web.Application()
-    app.router.add_get("/v1/realtime", peer.handle)
+    app.router.add_get(path, peer.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     upstream = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         async with (
-            proxied(folder, rules, upstream=upstream, websockets="filter") as (_, proxy),
+            proxied(folder, rules, upstream=upstream, websockets="filter", **settings) as (_, proxy),
             proxy.session.ws_connect(
-                f"{proxy.url}/v1/realtime?model=m",
+                f"{proxy.url}{path}?model=m",
                 protocols=("realtime", "other"),
                 headers={"Authorization": "Bearer k"},
             ) as socket,

@@ -83,12 +83,12 @@ class Case:
         """The file with what a client must get."""
         return self.folder / f"{variant}.expected"
 
-    def answer(self, variant: str, pieces: Sequence[bytes] = ()) -> bytes:
+    def answer(self, variant: str, pieces: Sequence[bytes] = (), policy: Policy = POLICY) -> bytes:
         """What a client gets; the body comes in one piece unless it is told."""
         whole = self.upstream(variant)
         if not self.streamed:
-            return BodyPipeline(self.dialect, POLICY, self.ask).run(whole, 200)[1]
-        pipeline = StreamPipeline(self.dialect, POLICY, self.ask)
+            return BodyPipeline(self.dialect, policy, self.ask).run(whole, 200)[1]
+        pipeline = StreamPipeline(self.dialect, policy, self.ask)
         writer = self.dialect.writer()
         out = b""
         for piece in pieces or (whole,):

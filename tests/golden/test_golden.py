@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.mutations import parsed
-from tests.golden.cases import SECRETS, Case, cases
+from tests.golden.cases import POLICY, SECRETS, Case, cases
 
 CASES = cases()
 STREAMS = [case for case in CASES if case.streamed]
@@ -73,6 +74,20 @@ def test_an_answer_ends_once_and_in_order(case: Case, variant: str) -> None:
     CHECKS[case.folder.parent.name](told, out)
     if variant == "halted":
         assert b"content_filter" in out or any(word in out for word in (b'"refusal"', b'"SAFETY"', b'"ERROR"'))
+
+
+@by_stream
+@pytest.mark.parametrize("length", [1, 5, 13])
+def test_an_answer_that_is_too_long_ends_in_order_too(case: Case, length: int) -> None:
+    """However it is cut, wherever the length falls, with a finding before it or across it."""
+    policy = dataclasses.replace(POLICY, max_answer_chars=length)
+    for variant in ("clean", *SECRETS):
+        whole = case.upstream(variant)
+        out = case.answer(variant, policy=policy)
+        assert case.answer(variant, cut_at_events(case, whole), policy) == out
+        assert case.answer(variant, [whole[at : at + 1] for at in range(len(whole))], policy) == out
+        told = events(case, out)
+        CHECKS[case.folder.parent.name](told, out)
 
 
 def check_chat(told: list[Any], out: bytes) -> None:
@@ -159,7 +174,7 @@ def check_gemini(told: list[Any], out: bytes) -> None:
 def check_ollama(told: list[Any], out: bytes) -> None:
     """The last line alone is the last, and says why."""
     assert [event["done"] for event in told] == [False] * (len(told) - 1) + [True]
-    assert told[-1]["done_reason"] in ("stop", "content_filter")
+    assert told[-1]["done_reason"] in ("stop", "content_filter", "length")
 
 
 def check_cohere(told: list[Any], out: bytes) -> None:

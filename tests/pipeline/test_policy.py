@@ -91,6 +91,27 @@ def test_the_first_model_and_the_last_usage_are_kept() -> None:
     assert (report.model, report.usage) == ("m-1", {"total": 2})
 
 
+def test_usage_runs_on_from_event_to_event() -> None:
+    """What the end does not repeat, or fills in with 0, stays as the beginning told it."""
+    report = Report()
+    for usage in ({"input": 9, "cached": 3, "output": 1}, {"input": 0, "output": 5}, {"output": 7, "new": 0}):
+        report.note(Reading(usage=usage))
+    assert report.usage == {"input": 9, "cached": 3, "output": 7, "new": 0}
+
+
+def test_usage_of_several_answers_is_summed_up() -> None:
+    """Each of those that share a report was paid for."""
+    report = Report()
+    report.next_answer()
+    assert report.usage is None
+    for usage in ({"input": 9, "output": 1}, {"input": 10, "cached": 2}):
+        report.note(Reading(usage=usage))
+        report.next_answer()
+    assert report.usage == {"input": 19, "output": 1, "cached": 2}
+    report.note(Reading(usage={"output": 4}))
+    assert report.usage == {"input": 19, "output": 5, "cached": 2}
+
+
 @pytest.mark.parametrize("name", ["two words", "", "a\n", "m" * 129, "\u043c\u043e\u0434\u0435\u043b\u044c"])
 def test_what_may_be_text_is_not_recorded(name: str) -> None:
     """As a model it is left out, and a later one is taken; as a finish reason it is `other`."""

@@ -61,6 +61,18 @@ def test_each_response_is_filtered() -> None:
     assert len(pipeline.report.take_findings()) == 2
 
 
+def test_usage_is_that_of_all_responses() -> None:
+    """A connection has many, each of which is paid for."""
+    messages = []
+    for output in (3, 4):
+        *before, last = response("Hello. ")
+        told = json.loads(last)
+        told["response"]["usage"] = {"input_tokens": 5, "output_tokens": output}
+        messages += [*before, json.dumps(told)]
+    _, _, pipeline = run(*messages)
+    assert pipeline.report.usage == {"input_tokens": 10, "output_tokens": 7}
+
+
 def test_a_halt_ends_the_response_and_the_connection() -> None:
     """In the realtime API's words; nothing after it is sent."""
     found, _, pipeline = run(*response("Key: ", "sk-abcdefgh"), *response("More. "))

@@ -109,7 +109,7 @@ def test_aliases_are_expanded(tmp_path: Path) -> None:
         ("id: [a", "not YAML: while parsing a flow sequence"),
         ("id: a: b", "rules.yaml:1:6: not YAML: mapping values are not allowed"),
         ("id: a\n\ttitle: b", "a tab stands where YAML wants spaces; expected spaces for indentation"),
-        ("id: a\n---\nid: b", "a second YAML document begins; expected one document, with a list of rules in it"),
+        ("id: a\n---\nid: b", "a second YAML document begins; expected one document, with a rule, or a list of rules"),
         ("id: *nowhere", "rules.yaml:1:5: the alias 'nowhere' stands for nothing; expected its anchor before it"),
         ("id: a\nid: b", "rules.yaml:2:1: the key 'id' is given twice, first at rules.yaml:1:1; expected it once"),
         ("1: a", "rules.yaml:1:1: this key is not text; expected the name of a key"),

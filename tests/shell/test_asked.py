@@ -17,11 +17,19 @@ CHAT = "/v1/chat/completions"
 
 
 def asked(
-    path: str, body: Any = None, *, method: str = "POST", notice: str = "", style: str = "auto", **headers: str
+    path: str,
+    body: Any = None,
+    *,
+    method: str = "POST",
+    notice: str = "",
+    style: str = "auto",
+    usage: bool = False,
+    **headers: str,
 ) -> Asked:
     """What is made of a request."""
     path, _, query = path.partition("?")
-    return Asked.of(route_for(method, path, query), CIMultiDict(headers), body, notice=notice, style=style)
+    route = route_for(method, path, query)
+    return Asked.of(route, CIMultiDict(headers), body, notice=notice, style=style, usage=usage)
 
 
 def test_settings_and_request_meet() -> None:
@@ -62,6 +70,61 @@ def test_our_own_path_gives_lines() -> None:
     assert one.media_type(SSE) == LINES
     assert one.media_type("application/json") == "application/json"
     assert json.loads(prepared(one, b"{}", {}, lambda _: None)) == {"stream": True}
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/openai/deployments/d/chat/completions"])
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (None, {"include_usage": True}),
+        ({}, {"include_usage": True}),
+        ({"include_obfuscation": False}, {"include_obfuscation": False, "include_usage": True}),
+        ({"include_usage": False}, {"include_usage": True}),
+        ({"include_usage": None}, {"include_usage": True}),
+    ],
+)
+def test_usage_is_asked_for_where_the_client_did_not(path: str, options: Any, sent: Any) -> None:
+    """All else in the request stays, other options too."""
+    body = {"stream_options": options, "stream": True, "model": "m"}
+    one = asked(path, body, usage=True)
+    assert one.ask.hides_usage
+    assert json.loads(prepared(one, json.dumps(body).encode(), body, lambda _: None)) == {
+        "stream": True,
+        "model": "m",
+        "stream_options": sent,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "usage"),
+    [
+        (CHAT, {"stream": True}, False),
+        (CHAT, {"stream": True, "stream_options": {"include_usage": True}}, True),
+        (CHAT, {"stream": True, "stream_options": "all"}, True),
+        (CHAT, {"stream": False}, True),
+        (CHAT, {}, True),
+        (CHAT, [], True),
+        ("/completion", {"stream": True}, True),
+        ("/v1/responses", {"stream": True}, True),
+        ("/v1/messages", {"stream": True}, True),
+        ("/api/chat", {"stream": True}, True),
+        ("/v2/chat", {"stream": True}, True),
+        ("/v1/models/m:streamGenerateContent", {"stream": True}, True),
+        ("/unheard/of", {"stream": True}, True),
+    ],
+)
+def test_usage_is_not_asked_for_where_it_comes_by_itself_or_is_not_wanted(path: str, body: Any, usage: bool) -> None:
+    """The request keeps its bytes, and the client sees what there is."""
+    one = asked(path, body, usage=usage)
+    assert not one.ask.hides_usage
+    assert prepared(one, b" raw ", body, lambda _: None) == b" raw "
+
+
+def test_our_own_lines_are_asked_for_usage_too() -> None:
+    """Though their request does not say that it wants a stream."""
+    one, body = asked("/api/v1/chat/stream", {}, usage=True), dict[str, Any]()
+    sent = json.loads(prepared(one, b"{}", body, lambda _: None))
+    assert sent == {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @pytest.mark.parametrize("body", [{"stream": True}, [], None])

@@ -77,6 +77,22 @@ def test_off_need_not_be_quoted(tmp_path: Path) -> None:
     assert Settings.load(write(tmp_path, "compress: off\n"), upstream=UPSTREAM).compress == "off"
 
 
+@pytest.mark.parametrize(
+    ("values", "asks"),
+    [
+        ({}, False),
+        ({"prices": "prices.yaml"}, True),
+        ({"prices": "prices.yaml", "ask_usage": "never"}, False),
+        ({"ask_usage": "always"}, True),
+        ({"limits": [{"per": "key", "tokens": 5}]}, True),
+        ({"limits": [{"per": "key", "requests": 5}]}, False),
+    ],
+)
+def test_usage_is_asked_for_where_something_needs_it(values: dict[str, object], asks: bool) -> None:
+    """Unless it is said in so many words."""
+    assert Settings.load(upstream=UPSTREAM, **values).asks_usage is asks
+
+
 def test_the_hash_key_does_not_show() -> None:
     """Printing settings does not print the secret."""
     settings = Settings(upstream=UPSTREAM, hash_key="correct horse battery")

@@ -71,7 +71,7 @@ class TestStreams:
         assert out == b"".join(frames)
         assert pipeline.report.ended == "tool_calls"
         assert pipeline.report.upstream_finish == {0: "tool_use"}
-        assert pipeline.report.usage == {"output_tokens": 9}
+        assert pipeline.report.usage == {**USAGE, "output_tokens": 9}
 
     def test_a_finding_is_replaced_across_events(self) -> None:
         """And the tail leaves before the block ends."""

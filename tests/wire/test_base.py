@@ -116,6 +116,7 @@ def test_numbers_are_taken_over_by_known_names_only() -> None:
     """Others could be words."""
     usage = {"total_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1, "x": 2}, "made up": 4, "stop": True}
     assert numbers(usage) == {"total_tokens": 3, "prompt_tokens_details.cached_tokens": 1}
+    assert numbers({"total_tokens": 3.0, "eval_count": 2.5, "prompt_tokens": 1e999}) == {"total_tokens": 3}
     assert numbers("none") is None
 
 

@@ -270,10 +270,11 @@ class TestNative:
 
     def test_clean_events_pass_byte_for_byte(self) -> None:
         """And their end is known."""
-        pieces = frames(self.piece("One. ", tokens=[3]), self.last())
+        pieces = frames(self.piece("One. ", tokens=[3]), self.last() | {"tokens_evaluated": 9})
         out, pipeline = played(COMPLETIONS, pieces)
         assert out == b"".join(pieces)
         assert pipeline.report.ended == "length"
+        assert pipeline.report.usage == {"tokens_evaluated": 9, "tokens_predicted": 3}
 
     def test_text_is_filtered_across_events(self) -> None:
         """Numbers and probabilities of tokens go with it."""

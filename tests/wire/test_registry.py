@@ -140,3 +140,35 @@ def test_errors_are_told_in_the_terms_of_the_api_that_is_likely_meant(
 def test_answers_are_told_by_their_shape(answer: Any, name: str) -> None:
     """Where no path tells, in a file of answers."""
     assert dialect_of(answer).name == name
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "generates"),
+    [
+        ("POST", "/v1/chat/completions", True),
+        ("POST", "/api/v1/chat/stream", True),
+        ("POST", "/v1/chat/completions/chatcmpl-1", False),
+        ("GET", "/v1/chat/completions", False),
+        ("POST", "/v1/completions", True),
+        ("POST", "/completion", True),
+        ("POST", "/v1/responses", True),
+        ("POST", "/v1/responses/resp_1/cancel", False),
+        ("POST", "/v1/responses/input_tokens", False),
+        ("GET", "/v1/responses/resp_1", False),
+        ("POST", "/v1/messages", True),
+        ("POST", "/v1/messages/batches", True),
+        ("POST", "/v1/messages/count_tokens", False),
+        ("POST", "/v1beta/models/m:generateContent", True),
+        ("POST", "/v1beta/models/m:streamGenerateContent", True),
+        ("POST", "/v1beta/models/m:streamGenerateContent?alt=sse", True),
+        ("POST", "/api/chat", True),
+        ("POST", "/v2/chat", True),
+        ("POST", "/v1/audio/transcriptions", False),
+    ],
+)
+def test_requests_that_ask_for_something_new_are_known(method: str, path: str, generates: bool) -> None:
+    """They may be told how much."""
+    path, _, query = path.partition("?")
+    route = route_for(method, path, query)
+    assert route is not None
+    assert route.generates is generates
