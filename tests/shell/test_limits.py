@@ -22,6 +22,7 @@ from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.settings import Settings
+from safeproxy.wire.dialect import Reading
 from safeproxy.wire.registry import dialect_for
 from tests.observers.test_base import Notes
 from tests.shell.test_counters import START, Clock, moved_clock
@@ -83,7 +84,7 @@ async def admits(counted: Limits, one: Exchange) -> bool:
 def over(counted: Limits, one: Exchange, *, usage: dict[str, int] | None = None, text: int = 0) -> None:
     """The request ends with that answer."""
     one.upstream_status, one.report = 200, Report()
-    one.report.usage = usage
+    one.report.note(Reading(usage=usage))
     one.report._scanned = text
     counted.release(one)
 

@@ -156,7 +156,7 @@ def test_answers_are_told_by_their_shape(answer: Any, name: str) -> None:
         ("POST", "/v1/responses/input_tokens", False),
         ("GET", "/v1/responses/resp_1", False),
         ("POST", "/v1/messages", True),
-        ("POST", "/v1/messages/batches", True),
+        ("POST", "/v1/messages/batches", False),
         ("POST", "/v1/messages/count_tokens", False),
         ("POST", "/v1beta/models/m:generateContent", True),
         ("POST", "/v1beta/models/m:streamGenerateContent", True),
