@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
@@ -24,6 +25,7 @@ from safeproxy.shell.headers import (
     leads_elsewhere,
     request_headers,
     response_headers,
+    trace_context,
 )
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
@@ -47,6 +49,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         client=request.remote,
         method=request.method,
         path=service.scrub(path),
+        trace={} if service.telemetry is None else trace_context(request.headers),
     )
     task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
@@ -77,6 +80,7 @@ async def _answered(
     """Serve the request or say why not, in the shape of the API that was asked."""
     route = route_for(request.method, path, request.rel_url.query_string)
     dialect = None if route is None else route.dialect
+    exchange.api = None if dialect is None else dialect.name
     try:
         return await _serve(service, request, exchange, route, path, raw_path)
     except Refusal as refusal:
@@ -131,6 +135,7 @@ async def _socket(
     if dialect is None:
         message = f"The messages of WebSocket connections to {exchange.path} are not known, so they are refused."
         raise Refusal(403, "websocket_refused", message)
+    exchange.api = dialect.name
     return await Socket(service, request, exchange, dialect).run(raw_path)
 
 
@@ -160,7 +165,9 @@ async def _filtered(
     settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
     if isinstance(body, bytes):
+        began = time.perf_counter()
         body = await service.filtering(_prepared, service, exchange, asked, body, value)
+        exchange.filtered += time.perf_counter() - began
     if asked.as_lines:
         headers["Accept"] = SSE
     upstream = await _sent(service, request, exchange, raw_path, headers, body)
@@ -281,6 +288,7 @@ async def _sent(
 ) -> aiohttp.ClientResponse:
     """Send the request upstream; give the answer, its head read. Raises Refusal."""
     url = service.origin.url(raw_path, request.rel_url.raw_query_string)
+    service.traced(exchange, headers)
     try:
         upstream = await send(service.session, service.settings, request.method, url, headers, body, decode=decode)
     except FAULTS as error:

@@ -44,6 +44,7 @@ class Socket:
         headers = request_headers(request.headers, filtered=True)
         for name in _HANDSHAKE:
             headers.popall(name, None)
+        service.traced(self._exchange, headers)
         offered = [one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
         url = service.origin.url(raw_path, request.rel_url.raw_query_string)
         limit = service.settings.max_event_bytes
@@ -125,7 +126,9 @@ class Socket:
             now = time.perf_counter()
             self._exchange.upstream_bytes += len(message.data.encode("utf-8", "replace"))
             self._exchange.upstream.at(now)
-            await self._send(down, await self._service.filtering(pipeline.feed, message.data))
+            out = await self._service.filtering(pipeline.feed, message.data)
+            self._exchange.filtered += time.perf_counter() - now
+            await self._send(down, out)
             if pipeline.done:
                 code = WSCloseCode.POLICY_VIOLATION
                 break
