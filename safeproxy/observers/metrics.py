@@ -95,7 +95,10 @@ class Metrics:
             ("upstream",),
         )
         self.refusals = self._counter(
-            "refusals", "Answers in the proxy's own name, by their code and status; 429 is a limit.", ("code", "status")
+            "refusals", "Answers in the proxy's own name, by their code and status.", ("code", "status")
+        )
+        self.limits = self._counter(
+            "limits_hit", "Requests that a limit refused: of requests, tokens or streams, or max_streams.", ("kind",)
         )
         self.faults = self._counter("faults", "What went wrong on the way, by code; see audit/README.md.", ("code",))
         self.finish_reasons = self._counter(
@@ -216,6 +219,8 @@ class Metrics:
             self.refusals.labels(code(record.refusal), str(record.status or NONE)).inc()
         for fault in {code(fault) for fault in record.faults}:
             self.faults.labels(fault).inc()
+            if fault.startswith("limit_") or fault == "max_streams":
+                self.limits.labels(fault.removeprefix("limit_")).inc()
         for by, reasons in (("upstream", record.upstream_finish), ("delivered", record.delivered_finish)):
             for reason in reasons.values():
                 self.finish_reasons.labels(by, code(reason)).inc()
