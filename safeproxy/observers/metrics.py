@@ -29,8 +29,8 @@ from safeproxy.observers.labels import NONE, OTHER, Bounded
 
 #: Whether several processes keep their values in one folder; the library decided so when it was imported.
 _SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-#: Most rules that are told apart, besides those that are loaded at the start.
-_MAX_RULES = 1000
+#: Most tenants and rules that are told apart: the operator's own words, of which there may be many.
+_MAX_OWN = 1000
 #: Most tags that are told apart, by the name of their header.
 _MAX_TAGS = 20
 
@@ -59,10 +59,10 @@ class Metrics:
     def __init__(self, rules: RuleSet) -> None:
         self.registry = CollectorRegistry()
         self._models = Bounded()
-        self._tenants = Bounded()
+        self._tenants = Bounded(_MAX_OWN)
         self._tags = Bounded(_MAX_TAGS)
         self._tag_values: dict[str, Bounded] = {}
-        self._rules = Bounded(_MAX_RULES, (rule.id for rule in rules.rules))
+        self._rules = Bounded(_MAX_OWN, (rule.id for rule in rules.rules))
         self._detectors = Bounded(known=(model.name for model in rules.models))
         self._make_traffic()
         self._make_latency()
@@ -102,9 +102,13 @@ class Metrics:
         )
         self.faults = self._counter("faults", "What went wrong on the way, by code; see audit/README.md.", ("code",))
         self.finish_reasons = self._counter(
-            "finish_reasons", "Finish reasons, as the upstream gave them and as they were delivered.", ("by", "reason")
+            "finish_reasons",
+            "Finish reasons, as the upstream gave them and as they were delivered.",
+            ("stage", "reason"),
         )
-        self.body_bytes = self._counter("body_bytes", "Body bytes: of requests, from upstreams, to clients.", ("of",))
+        self.body_bytes = self._counter(
+            "body_bytes", "Body bytes: of requests, from upstreams, to clients.", ("stage",)
+        )
 
     def _make_latency(self) -> None:
         where = ("upstream", "model")
@@ -127,7 +131,7 @@ class Metrics:
     def _make_filter(self) -> None:
         self.held = self._histogram("held_seconds", "Mean time a character of a stream waited for its verdict.", _HELD)
         self.held_characters = self._histogram(
-            "held_characters", "Most characters that a stream held at once, when a chunk was done.", _HELD_CHARACTERS
+            "held_characters", "Most characters that a stream held at once, between two chunks.", _HELD_CHARACTERS
         )
         self.filter = self._histogram(
             "filter_seconds",
@@ -221,12 +225,12 @@ class Metrics:
             self.faults.labels(fault).inc()
             if fault.startswith("limit_") or fault == "max_streams":
                 self.limits.labels(fault.removeprefix("limit_")).inc()
-        for by, reasons in (("upstream", record.upstream_finish), ("delivered", record.delivered_finish)):
+        for stage, reasons in (("upstream", record.upstream_finish), ("delivered", record.delivered_finish)):
             for reason in reasons.values():
-                self.finish_reasons.labels(by, code(reason)).inc()
+                self.finish_reasons.labels(stage, code(reason)).inc()
         sizes = record.bytes
-        for of, size in (("request", sizes.request), ("upstream", sizes.upstream), ("delivered", sizes.delivered)):
-            self.body_bytes.labels(of).inc(size)
+        for stage, size in (("request", sizes.request), ("upstream", sizes.upstream), ("delivered", sizes.delivered)):
+            self.body_bytes.labels(stage).inc(size)
 
     def _measure(self, record: RequestClosed, upstream: str, model: str) -> None:
         timing = record.timing

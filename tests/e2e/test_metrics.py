@@ -64,8 +64,8 @@ async def test_a_stream_with_findings(tmp_path: Path) -> None:
     assert at(scraped, "scanned_characters_total") == scanned
     assert at(scraped, "characters_total", fate="removed") == len("ada@example.com")
     assert at(scraped, "characters_total", fate="passed") == scanned - len("ada@example.com")
-    assert at(scraped, "finish_reasons_total", by="delivered", reason="stop") == 1
-    assert at(scraped, "body_bytes_total", of="delivered") > 0
+    assert at(scraped, "finish_reasons_total", stage="delivered", reason="stop") == 1
+    assert at(scraped, "body_bytes_total", stage="delivered") > 0
 
 
 async def test_a_halt_and_its_tokens(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ async def test_a_halt_and_its_tokens(tmp_path: Path) -> None:
         scraped = await scrape(proxy)
     assert at(scraped, "requests_total", ended="content_filter", stream="false") == 1
     assert at(scraped, "halts_total", rule="forbidden", side="response") == 1
-    assert at(scraped, "finish_reasons_total", by="upstream", reason="stop") == 1
-    assert at(scraped, "finish_reasons_total", by="delivered", reason="content_filter") == 1
+    assert at(scraped, "finish_reasons_total", stage="upstream", reason="stop") == 1
+    assert at(scraped, "finish_reasons_total", stage="delivered", reason="content_filter") == 1
     assert at(scraped, "tokens_total", model="gpt-x", tenant="none", kind="input") == 3
     assert at(scraped, "tokens_total", model="gpt-x", tenant="none", kind="output") == 4
     assert at(scraped, "upstream_ttft_seconds_count") == 0

@@ -58,6 +58,18 @@ def told(metrics: Metrics, *closed: RequestClosed) -> None:
         metrics.closed(one)
 
 
+def everything() -> Metrics:
+    """Metrics that have been told of something of every sort."""
+    model = SimpleNamespace(name="acme", faults=Counter(late=1))
+    metrics = Metrics(cast("RuleSet", SimpleNamespace(rules=(), models=(model,), digest="ab" * 32)))
+    told(metrics, FULL, dataclasses.replace(FULL, ended="client_cancelled"))
+    told(metrics, dataclasses.replace(FULL, refusal="rate_limit_exceeded", faults=("limit_tokens",)))
+    metrics.found(dataclasses.replace(FOUND, finding=dataclasses.replace(FOUND.finding, action=Action.HALT)))
+    metrics.lag.observe(0.01)
+    metrics.sample()
+    return metrics
+
+
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     """A sample, as it would be exposed; None if there is none."""
     return metrics.registry.get_sample_value(f"safeproxy_{name}", labels)
@@ -156,7 +168,7 @@ def test_refusals_limits_and_faults(metrics: Metrics) -> None:
 def test_finish_reasons_of_every_choice(metrics: Metrics) -> None:
     """As the upstream gave them, and as they were delivered."""
     told(metrics, FULL)
-    expected = {("upstream", "stop"): 1, ("upstream", "length"): 1, ("delivered", "stop"): 1}
+    expected = {("stop", "upstream"): 1, ("length", "upstream"): 1, ("stop", "delivered"): 1}
     assert samples(metrics, "finish_reasons_total") == expected
 
 
@@ -195,7 +207,7 @@ def test_the_number_of_series_has_an_end(metrics: Metrics) -> None:
                 names.setdefault(label, set()).add(text)
     assert {label: len(names[label]) for label in ("model", "tenant", "tag", "rule")} == {
         "model": 101,
-        "tenant": 101,
+        "tenant": 1001,
         "tag": 21,
         "rule": 1001,
     }
@@ -259,6 +271,25 @@ def test_names_follow_the_conventions(metrics: Metrics) -> None:
         if family.type == "histogram":
             assert family.name.endswith(("_seconds", "_characters")), family.name
     assert not any(family.name.startswith("safeproxy") for family in REGISTRY.collect())
+
+
+def table() -> str:
+    """The table of metrics as it ought to stand in the README."""
+    rows = ["| metric | labels | meaning |", "|---|---|---|"]
+    for family in everything().registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        shown = ", ".join(f"`{label}`" for label in labels) or "none"
+        rows.append(f"| `{name}` ({family.type}) | {shown} | {family.documentation} |")
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
+def test_the_readme_tells_of_every_metric() -> None:
+    """Name, kind, labels and meaning; on failure, copy the table that was expected."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    _, _, rest = readme.partition("<!-- metrics -->\n")
+    shown, _, _ = rest.partition("<!-- /metrics -->")
+    assert shown == table()
 
 
 _WORKER = """
