@@ -117,6 +117,10 @@ class RequestOpened:
     detectors: Sequence[ModelFacts] = ()
     """The models that its rules ask."""
     caller: Caller = Caller()
+    api: str | None = None
+    """Name of the dialect that the path speaks, None if it is not known."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The client's ``traceparent`` and ``tracestate``, for who traces; they are not recorded."""
 
     def to_json(self) -> JsonObject:
         """The record as it is written."""
@@ -130,6 +134,7 @@ class RequestOpened:
             "path": clean(self.path, MAX_PATH),
             "model": None if self.model is None else clean(self.model, MAX_MODEL),
             "rules": self.rules,
+            **({} if self.api is None else {"api": self.api}),
             **self.caller.to_json(),
         }
         if self.detectors:
@@ -195,6 +200,8 @@ class Timing:
     delivered_tpot_ms: float | None = None
     held_mean_ms: float | None = None
     """Mean time a character of the answer waited for its verdict."""
+    filter_ms: float | None = None
+    """Time in the filter, prompt and answer, waiting for models that are asked elsewhere included; not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +240,10 @@ class RequestClosed:
     """How often an upstream was asked."""
     cost: Cost | None = None
     """None where there are no prices, or the upstream did not say how much was used."""
+    refusal: str | None = None
+    """Code of the answer that the proxy gave in its own name."""
+    held_max: int = 0
+    """Most characters that a stream held at once, between two chunks; not recorded."""
 
     def to_json(self) -> JsonObject:
         """The record as it is written."""
@@ -270,8 +281,10 @@ class RequestClosed:
                 "delivered": self.bytes.delivered,
             },
             "faults": sorted({code(fault) for fault in self.faults}),
+            **({} if self.opened.api is None else {"api": self.opened.api}),
             **self.opened.caller.to_json(),
             **({} if self.upstream is None else {"upstream": self.upstream, "attempts": self.attempts}),
+            **({} if self.refusal is None else {"refusal": code(self.refusal)}),
             **({} if self.cost is None else {"cost": self.cost.to_json()}),
         }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -13,7 +15,7 @@ from safeproxy.core.ruleset import RuleSet
 from safeproxy.errors import ConfigError
 from safeproxy.ledger.writer import AuditWriter
 from safeproxy.observers.audit import AuditObserver
-from safeproxy.observers.base import Observers
+from safeproxy.observers.base import Observer, Observers
 from safeproxy.observers.log import LogObserver, operational_logger
 from safeproxy.pipeline import Policy, filter_prompt
 from safeproxy.rulesets import load, shipped
@@ -24,6 +26,7 @@ from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.prices import Prices
+from safeproxy.shell.sampling import sampling
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
@@ -31,8 +34,16 @@ from safeproxy.shell.settings import Settings
 from safeproxy.shell.upstreams import Upstreams
 from safeproxy.wire.registry import dialect_for
 
+if TYPE_CHECKING:
+    from safeproxy.observers.otel import Telemetry
+
+#: What was measured, as Prometheus reads it, and its content type.
+EXPOSITION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("safeproxy_exposition")
+
 #: How long cancelled answers get to say goodbye when the process is stopped, in seconds.
 _GOODBYE = 2.0
+#: How long the last traces and metrics get to reach their collector, in seconds.
+_FLUSH = 3.0
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -50,12 +61,15 @@ def create_app(settings: Settings) -> web.Application:
     _warm_up(service)
     app = web.Application()
     app[SERVICE] = service
+    if service.metrics is not None:
+        app[EXPOSITION] = service.metrics.exposition
     app.cleanup_ctx.append(_running)
     app.on_shutdown.append(_stop)
     if service.cors is not None:
         app.on_response_prepare.append(service.cors.on_prepare)
     app.router.add_get("/-/health", _health)
     app.router.add_get("/-/ready", _ready)
+    app.router.add_get("/-/metrics", _metrics)
     app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
 
@@ -75,7 +89,15 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
             f"setting 'audit': nothing can be written in {settings.audit}; name another folder or mend its permissions"
         )
     writer.close()  # opened again at the first record: an application that never runs keeps nothing open
+    # Only now: this import decides whether values are kept for several workers.
+    from safeproxy.observers.metrics import Metrics
+
     log = operational_logger()
+    metrics = Metrics(rules)
+    telemetry = _telemetry(settings)
+    told: list[Observer] = [LogObserver(log), metrics]
+    if telemetry is not None:
+        told.append(telemetry)
     sealer = Sealer(settings.sealing_key)
     policy = Policy(
         rules=rules,
@@ -94,23 +116,57 @@ def _service(settings: Settings, rules: RuleSet) -> Service:
         prices=None if settings.prices is None else Prices(settings.prices, log),
         passing=PassPaths.parse(settings.pass_paths),
         writer=writer,
-        observers=Observers(AuditObserver(writer), [LogObserver(log)]),
+        observers=Observers(AuditObserver(writer), told),
         log=log,
         scrub=Scrubber(policy),
         sealer=sealer,
         scans_prompts=any(rule.request for rule in rules.rules),
         waits=rules.waits,
         cors=Cors.parse(settings.cors_origins) if settings.cors_origins else None,
+        metrics=metrics,
+        telemetry=telemetry,
     )
+
+
+def _telemetry(settings: Settings) -> Telemetry | None:
+    """Who exports traces and metrics, if a collector was named. Raises ConfigError."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from safeproxy.observers.otel import Telemetry
+    except ImportError as error:
+        raise ConfigError(
+            f"setting 'otlp_endpoint' needs OpenTelemetry ({error}); install the extra: pip install 'safeproxy[otel]'"
+        ) from None
+    return Telemetry(settings.otlp_endpoint)
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:
     service = app[SERVICE]
     service.stopping = False
-    async with service.upstreams.running():
+    async with _measured(service), service.upstreams.running():
         yield
     await service.limits.close()
     service.writer.close()
+
+
+@asynccontextmanager
+async def _measured(service: Service) -> AsyncIterator[None]:
+    """Measure what no request tells; in the end send off what is not yet exported."""
+    task = None
+    if service.metrics is not None:
+        task = asyncio.create_task(sampling(service.metrics, lambda: not service.writer.failed))
+    if service.telemetry is not None:
+        service.telemetry.start()
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if service.telemetry is not None:
+            await asyncio.to_thread(service.telemetry.close, _FLUSH)
 
 
 async def _stop(app: web.Application) -> None:
@@ -129,6 +185,12 @@ async def _stop(app: web.Application) -> None:
 async def _health(_: web.Request) -> web.Response:
     """The process lives."""
     return web.json_response({"status": "ok"})
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    """What was measured, for Prometheus."""
+    body, content_type = await asyncio.to_thread(request.app[EXPOSITION])
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def _ready(request: web.Request) -> web.Response:

@@ -299,6 +299,7 @@ class _Asking(Generic[A]):
         """
         question, headers = self.question, self.question.headers.copy()
         query = self.service.callers.conceal(headers, question.raw_query)
+        self.service.traced(self.exchange, headers)
         if not (upstream.trusted and upstream is self.first):
             query = credentials.remove(headers, query)
             for name in _ACCOUNT:

@@ -144,7 +144,7 @@ async def refuse(
     request: web.Request, exchange: Exchange, refusal: Refusal, dialect: Dialect | None
 ) -> web.StreamResponse:
     """Answer in the proxy's own name. Raises ClientGone."""
-    exchange.ended = refusal.ended
+    exchange.ended, exchange.refusal = refusal.ended, refusal.code
     headers = CIMultiDict(refusal.headers)
     headers["Content-Type"] = "application/json" if refusal.native is None else refusal.native[0]
     headers[REQUEST_ID] = exchange.id

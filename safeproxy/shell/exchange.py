@@ -48,6 +48,10 @@ class Exchange:
     method: str
     path: str
     detectors: Sequence[ModelFacts] = ()
+    api: str | None = None
+    """Name of the dialect that the path speaks."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The client's trace context."""
     model: str | None = None
     model_served: str | None = None
     """As it may be recorded; the report has it as the upstream wrote it."""
@@ -69,6 +73,12 @@ class Exchange:
     applied: dict[str, int] = field(default_factory=dict)
     wait: float = 0.0
     """Sum over all characters of the time each was held, in seconds."""
+    held_max: int = 0
+    """Most characters held at once."""
+    filtered: float = 0.0
+    """Time in the filter, in seconds."""
+    refusal: str | None = None
+    """Code of the answer that the proxy gave in its own name."""
     caller: Caller = field(default_factory=Caller)
     asked_upstream: str | None = None
     """Name of the upstream asked last."""
@@ -98,6 +108,8 @@ class Exchange:
             rules=self.rules,
             detectors=self.detectors,
             caller=self.caller,
+            api=self.api,
+            trace=self.trace,
         )
         self.observers.opened(self._record)
 
@@ -117,10 +129,12 @@ class Exchange:
     def close(self) -> None:
         """Tell the observers that the request is over. Raises AuditError."""
         now = time.perf_counter()
-        if self._record is None:
-            self.open()
-        assert self._record is not None
-        self.observers.closed(self._closed(self._record, now))
+        try:
+            if self._record is None:
+                self.open()
+        finally:  # who was told of the beginning is told of the end
+            assert self._record is not None
+            self.observers.closed(self._closed(self._record, now))
 
     def _closed(self, opened: RequestOpened, now: float) -> RequestClosed:
         report = self.report
@@ -146,6 +160,7 @@ class Exchange:
                 upstream_tpot_ms=self.upstream.tpot_ms(events) if self.stream else None,
                 delivered_tpot_ms=self.delivered.tpot_ms(events) if self.stream else None,
                 held_mean_ms=self.wait * 1000 / scanned if self.stream and scanned else None,
+                filter_ms=self.filtered * 1000 if self.filtered else None,
             ),
             usage=usage,
             bytes=Bytes(request=self.request_bytes, upstream=self.upstream_bytes, delivered=self.delivered_bytes),
@@ -153,6 +168,8 @@ class Exchange:
             upstream=self.asked_upstream,
             attempts=self.attempts,
             cost=self.cost,
+            refusal=self.refusal,
+            held_max=self.held_max,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from safeproxy.shell.headers import (
     leads_elsewhere,
     request_headers,
     response_headers,
+    trace_context,
 )
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import SERVICE, Service, audit_refusal
@@ -73,6 +75,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         client=service.callers.address(request),
         method=request.method,
         path=service.scrub(path),
+        trace={} if service.telemetry is None else trace_context(request.headers),
     )
     task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
@@ -107,6 +110,7 @@ async def _answered(
     route = None if target is None else route_for(request.method, below, request.rel_url.query_string)
     spoken = route or (None if group is None else group.route)
     dialect = error_dialect(below, request.headers) if spoken is None else spoken.dialect
+    exchange.api = None if dialect is None else dialect.name
     try:
         return await _serve(service, request, exchange, route, target, dialect)
     except Refusal as refusal:
@@ -166,6 +170,7 @@ async def _socket(service: Service, request: web.Request, exchange: Exchange, ta
     if dialect is None:
         message = f"The messages of WebSocket connections to {exchange.path} are not known, so they are refused."
         raise Refusal(403, "websocket_refused", message)
+    exchange.api = dialect.name
     query = request.rel_url.query
     upstream = target.upstream(service, query.get("model") or query.get("deployment"))
     return await Socket(service, request, exchange, dialect).run(upstream, target.raw_path)
@@ -206,7 +211,9 @@ async def _filtered(
         usage=settings.asks_usage,
     )
     if isinstance(body, bytes):
+        began = time.perf_counter()
         body = await service.filtering(_prepared, service, exchange, asked, body, value)
+        exchange.filtered += time.perf_counter() - began
     if asked.as_lines:
         headers["Accept"] = SSE
     raw_path = (route and route.stands_for) or target.raw_path

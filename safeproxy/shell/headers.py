@@ -13,6 +13,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 REQUEST_ID = "x-safeproxy-request-id"
 
+#: Headers that tie a request to the trace it belongs to.
+TRACE_CONTEXT = ("traceparent", "tracestate")
+
 #: Codings that have been undone when a body is read, a request's or the upstream's; one at a time.
 UNDONE = frozenset({"gzip", "deflate", "br", "zstd"})
 
@@ -77,6 +80,11 @@ def response_headers(headers: Headers, *, filtered: bool, request_id: str) -> CI
     kept = CIMultiDict(_kept(headers, drop))
     kept[REQUEST_ID] = request_id
     return kept
+
+
+def trace_context(headers: Headers) -> dict[str, str]:
+    """The headers of W3C Trace Context that a request carries; several of one name are one list."""
+    return {name: ",".join(headers.getall(name)) for name in TRACE_CONTEXT if name in headers}
 
 
 def body_was_decoded(headers: Headers) -> bool:

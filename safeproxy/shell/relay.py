@@ -131,8 +131,10 @@ class Stream:
                 exchange.upstream_bytes += len(data)
                 arrived.at(now)
             out = await self._in_turn(data) if waits else self._filter(data)
+            exchange.filtered += clock() - now
             if held:
                 exchange.wait += held * (now - last)
+                exchange.held_max = max(exchange.held_max, held)
             held, last = report.held, now
             if service.writer.failed and service.unrecorded and not (pipeline.done or self._broken_off):
                 out += await self._failing("audit_unavailable", ended="audit_error")
@@ -239,7 +241,9 @@ async def relay_body(
     body = await _read(service, exchange, upstream)
     pipeline = asked.body(service.policy)
     exchange.report = pipeline.report
+    began = time.perf_counter()
     status, out = await service.filtering(pipeline.run, body, upstream.status)
+    exchange.filtered += time.perf_counter() - began
     service.found(exchange, pipeline.report.take_findings())
     if service.unrecorded:
         raise audit_refusal()

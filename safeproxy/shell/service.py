@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
 from safeproxy import suspend
 from safeproxy.events import Finding
@@ -21,6 +22,7 @@ from safeproxy.pipeline import Policy
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.exchange import Exchange
+from safeproxy.shell.headers import TRACE_CONTEXT
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.prices import Prices
@@ -29,6 +31,10 @@ from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from safeproxy.observers.metrics import Metrics
+    from safeproxy.observers.otel import Telemetry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +61,9 @@ class Service:
     """Whether a call of the pipeline may wait in its middle."""
     cors: Cors | None = None
     """None if the upstream says which web pages may read its answers."""
+    metrics: Metrics | None = None
+    telemetry: Telemetry | None = None
+    """Who traces, if anybody does."""
     sealer: Sealer = field(default_factory=lambda: Sealer(None))
     running: set[asyncio.Task[object]] = field(default_factory=set)
     """Tasks of the requests being served."""
@@ -99,6 +108,13 @@ class Service:
             exchange.close()
         except AuditError as error:
             self.say("audit", fault=str(error), request_id=exchange.id)
+
+    def traced(self, exchange: Exchange, headers: CIMultiDict[str]) -> None:
+        """Make what the upstream does a part of our own trace; without one the client's own headers stay."""
+        if self.telemetry is not None:
+            for name in TRACE_CONTEXT:
+                headers.popall(name, None)
+            headers.update(self.telemetry.context(exchange.id))
 
     def say(self, event: str, **facts: object) -> None:
         """Log that something is wrong with the proxy itself; a log that is broken too must not make it worse."""

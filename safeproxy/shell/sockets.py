@@ -138,7 +138,9 @@ class Socket:
             now = time.perf_counter()
             self._exchange.upstream_bytes += len(message.data.encode("utf-8", "replace"))
             self._exchange.upstream.at(now)
-            await self._send(down, await self._service.filtering(pipeline.feed, message.data))
+            out = await self._service.filtering(pipeline.feed, message.data)
+            self._exchange.filtered += time.perf_counter() - now
+            await self._send(down, out)
             if pipeline.done:
                 code = WSCloseCode.POLICY_VIOLATION
                 break

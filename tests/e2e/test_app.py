@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -153,3 +154,12 @@ async def test_a_broken_log_changes_nothing(tmp_path: Path) -> None:
         upstream.says(*stream("to ada@", "example.com"))
         assert text((await proxy.post())[2]) == "to [EMAIL_ADDRESS]"
         assert (await proxy.closed())["findings"] == {"redact": 1}
+
+
+def test_tracing_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a collector and has no OpenTelemetry is told what to install."""
+    monkeypatch.delitem(sys.modules, "safeproxy.observers.otel", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    settings = Settings(upstream="http://upstream", audit=tmp_path / "audit", otlp_endpoint="http://127.0.0.1:4318")
+    with pytest.raises(ConfigError, match=r"otlp_endpoint.*pip install 'safeproxy\[otel\]'"):
+        create_app(settings)

@@ -119,6 +119,19 @@ def test_both_records_tell_who_asked_and_what_it_cost(validator: Draft202012Vali
     assert not (known.keys() | paid.keys()) & CLOSED.to_json().keys()
 
 
+def test_records_tell_the_api_and_why_the_proxy_refused(validator: Draft202012Validator) -> None:
+    """The API as soon as it is known, the refusal at the end; neither where there is none, and the trace never."""
+    opened = dataclasses.replace(OPENED, api="openai_chat", trace={"traceparent": "00-abc"})
+    closed = dataclasses.replace(CLOSED, opened=opened, refusal="request_too_large", held_max=7)
+    for one in (opened.to_json(), closed.to_json()):
+        validator.validate(one)
+        assert one["api"] == "openai_chat"
+        assert "00-abc" not in json.dumps(one)
+    assert closed.to_json()["refusal"] == "request_too_large"
+    assert dataclasses.replace(CLOSED, refusal="ada@example.com").to_json()["refusal"] == "other"
+    assert not {"api", "refusal"} & CLOSED.to_json().keys()
+
+
 @pytest.mark.parametrize("event", ["opened", "finding", "closed"])
 def test_every_field_is_explained(event: str) -> None:
     """What the schema allows, the page for readers explains."""

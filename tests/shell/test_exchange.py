@@ -82,3 +82,25 @@ def test_pace_is_measured_from_the_first_to_the_last() -> None:
     assert pace.ttft_ms(1.0) == 500
     assert pace.tpot_ms(5) == 250
     assert pace.tpot_ms(1) is None
+
+
+def test_who_was_told_of_the_beginning_is_told_of_the_end() -> None:
+    """Even where the audit trail fails at both, and the request was never opened before."""
+    audit, other = Notes(AuditError("full")), Notes()
+    account = Exchange(observers=Observers(audit, [other]), rules="ab" * 32, client=None, method="POST", path="/v1")
+    with pytest.raises(AuditError):
+        account.close()
+    assert [type(record) for record in other.told] == [RequestOpened, RequestClosed]
+
+
+def test_what_only_observers_are_told() -> None:
+    """The API, the trace, the time in the filter, the most that was held, the code of a refusal."""
+    audit = Notes()
+    account = exchange(audit)
+    account.api, account.trace, account.refusal = "openai_chat", {"traceparent": "00-a"}, "overloaded"
+    account.filtered, account.held_max = 0.002, 7
+    account.close()
+    closed = audit.told[-1]
+    assert isinstance(closed, RequestClosed)
+    assert (closed.opened.api, closed.opened.trace) == ("openai_chat", {"traceparent": "00-a"})
+    assert (closed.timing.filter_ms, closed.held_max, closed.refusal) == (2, 7, "overloaded")

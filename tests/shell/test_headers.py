@@ -14,6 +14,7 @@ from safeproxy.shell.headers import (
     request_headers,
     response_headers,
     safe_reason,
+    trace_context,
 )
 
 CREDENTIALS = ["Authorization", "api-key", "x-api-key", "x-goog-api-key", "OpenAI-Organization", "anthropic-version"]
@@ -153,3 +154,10 @@ def test_what_an_answer_depends_on_is_added_once(before: list[str], after: str) 
     headers = CIMultiDict([("Vary", value) for value in before])
     add_vary(headers, "Origin")
     assert headers.getall("Vary") == [after]
+
+
+def test_the_trace_that_a_request_belongs_to() -> None:
+    """Only the two headers of W3C Trace Context, and a list in several headers is one list."""
+    headers = CIMultiDict([("Traceparent", "00-a"), ("tracestate", "a=1"), ("TraceState", "b=2"), ("baggage", "c=3")])
+    assert trace_context(headers) == {"traceparent": "00-a", "tracestate": "a=1,b=2"}
+    assert trace_context(CIMultiDict()) == {}

@@ -347,7 +347,7 @@ async def test_release_takes_whatever_comes() -> None:
     one = exchange()
     counted.release(one)
     await counted.admit(one)
-    over(counted, one, usage={"prompt_tokens": -5, "completion_tokens": 1})
+    over(counted, one, usage={"prompt_tokens": -5, "completion_tokens": -1})
     counted.release(one)
     assert not counted._charges
     await counted.admit(one)
