@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -17,6 +15,7 @@ from safeproxy.observers.base import Observers
 from safeproxy.observers.log import LogObserver, operational_logger
 from safeproxy.pipeline import Policy, filter_prompt
 from safeproxy.rulesets import load, shipped
+from safeproxy.shell.admin import Admin
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.client import keep_expecting
 from safeproxy.shell.cors import Cors
@@ -35,7 +34,7 @@ _GOODBYE = 2.0
 
 
 def create_app(settings: Settings) -> web.Application:
-    """The proxy as an application: every path is the proxy's, but for ``/-/health`` and ``/-/ready``.
+    """The proxy as an application: every path is the upstream's, but for those below ``/-/``.
 
     Mount it with ``parent.add_subapp("/llm", create_app(settings))``; paths are then read below ``/llm``.
     Raises ConfigError, and RuleError for a rule that cannot be used, naming what to mend.
@@ -53,8 +52,7 @@ def create_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_stop)
     if service.cors is not None:
         app.on_response_prepare.append(service.cors.on_prepare)
-    app.router.add_get("/-/health", _health)
-    app.router.add_get("/-/ready", _ready)
+    Admin(app).add_routes()
     app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
 
@@ -123,24 +121,3 @@ async def _stop(app: web.Application) -> None:
         task.cancel()
     if late:
         await asyncio.wait(late, timeout=_GOODBYE)
-
-
-async def _health(_: web.Request) -> web.Response:
-    """The process lives."""
-    return web.json_response({"status": "ok"})
-
-
-async def _ready(request: web.Request) -> web.Response:
-    """Requests would be answered: the rules are loaded and the audit trail can be written."""
-    service = request.app[SERVICE]
-    writable = service.writer.probe()
-    ready = not service.stopping and (writable or service.settings.on_audit_error == "pass")
-    rules = service.policy.rules
-    state = {
-        "ready": ready,
-        "stopping": service.stopping,
-        "rules": {"digest": rules.digest, "count": len(rules.rules)},
-        "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
-        "audit": {"writable": writable},
-    }
-    return web.Response(text=json.dumps(state), status=200 if ready else 503, content_type="application/json")
