@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from safeproxy.errors import ClientError
 from safeproxy.pipeline import filter_prompt
 from safeproxy.shell import client, relay
+from safeproxy.shell.admin import is_own, nothing_here
 from safeproxy.shell.asked import SSE, Asked, prepared
 from safeproxy.shell.cors import is_preflight
 from safeproxy.shell.exchange import Exchange
@@ -40,6 +41,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
     """Serve one request on any path; the only handler of the proxy."""
     service = request.app[SERVICE]
     path, raw_path = _relative(request)
+    if is_own(path):
+        return await nothing_here(request)
     exchange = Exchange(
         observers=service.observers,
         rules=service.policy.rules.digest,
@@ -55,11 +58,11 @@ async def handle(request: web.Request) -> web.StreamResponse:
         with nullcontext() if service.server_cancels else client.watched(request):
             return await _answered(service, request, exchange, path, raw_path)
     except client.ClientGone:
-        exchange.cancelled()
+        client.note_gone(request, exchange)
         return web.Response(status=499)  # nobody is left to read it; aiohttp wants something to return
     except asyncio.CancelledError:
         if client.is_gone(request):
-            exchange.cancelled()
+            client.note_gone(request, exchange)
         elif not exchange.complete:
             exchange.ended = exchange.ended or "shutdown"
         raise
@@ -144,20 +147,22 @@ async def _preflight(service: Service, request: web.Request, exchange: Exchange)
 async def _filtered(
     service: Service, request: web.Request, exchange: Exchange, route: Route | None, raw_path: str
 ) -> web.StreamResponse:
+    settings = service.settings
     headers = request_headers(request.headers, filtered=True)
     body: bytes | AsyncIterator[bytes] | None = None
     value = None
     if request.can_read_body and _is_upload(request, route):
-        body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
+        body = _streamed(
+            request, exchange, headers, settings.client_body_timeout
+        )  # an upload: it may be large, and says nothing of its answer
         if service.scans_prompts:
             exchange.faults.append("prompt_unscanned")
     elif request.can_read_body:
-        body = await client.read_body(request, exchange, service.settings.client_max_size)
+        body = await client.read_body(request, exchange, settings.client_max_size, settings.client_body_timeout)
         value = client.parsed(body)
         model = client.model_of(value)
         exchange.model = None if model is None else service.scrub(model)
     service.open(exchange)
-    settings = service.settings
     asked = Asked.of(route, request.headers, value, notice=settings.halt_notice, style=settings.halt_style)
     if isinstance(body, bytes):
         body = await service.filtering(_prepared, service, exchange, asked, body, value)
@@ -244,7 +249,8 @@ async def _relayed(
 async def _unfiltered(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:
     service.open(exchange)
     headers = request_headers(request.headers, filtered=False)
-    body = _streamed(request, exchange, headers) if request.can_read_body else None
+    pause = service.settings.client_body_timeout
+    body = _streamed(request, exchange, headers, pause) if request.can_read_body else None
     upstream = await _sent(service, request, exchange, raw_path, headers, body, decode=False)
     try:
         return await relay.relay_unfiltered(request, exchange, upstream)
@@ -252,11 +258,13 @@ async def _unfiltered(service: Service, request: web.Request, exchange: Exchange
         upstream.close()
 
 
-def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str]) -> AsyncIterator[bytes]:
+def _streamed(
+    request: web.Request, exchange: Exchange, headers: CIMultiDict[str], pause: float
+) -> AsyncIterator[bytes]:
     """The request body as it arrives, with the length that the client declared unless the coding was undone."""
     if request.content_length is not None and not body_was_decoded(request.headers):
         headers["Content-Length"] = str(request.content_length)
-    return client.body_pieces(request, exchange)
+    return client.body_pieces(request, exchange, pause)
 
 
 async def _bodiless(service: Service, request: web.Request, exchange: Exchange, raw_path: str) -> web.StreamResponse:

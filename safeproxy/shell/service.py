@@ -58,6 +58,8 @@ class Service:
     stopping: bool = False
     server_cancels: bool = False
     """Whether the server cancels a handler whose client went away; if not, each request watches for it."""
+    admin_url: str | None = None
+    """Where the admin paths are served, if they have a port of their own."""
     session_: aiohttp.ClientSession | None = None
 
     @property
