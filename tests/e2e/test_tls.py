@@ -53,7 +53,7 @@ async def test_plain_text_and_old_versions_get_nothing(tmp_path: Path) -> None:
         old.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-        with pytest.raises(OSError, match="(?i)unsupported.protocol|protocol version|alert"):
+        with pytest.raises(aiohttp.ClientConnectorError):
             await proxy.session.get(proxy.url + "/-/health", ssl=old)
         async with proxy.session.get(proxy.url + "/-/health", ssl=trusting(authority)) as response:
             assert response.status == 200

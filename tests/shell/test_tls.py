@@ -76,7 +76,7 @@ def test_old_versions_are_refused(tmp_path: Path, version: ssl.TLSVersion) -> No
     client.set_ciphers("ALL:@SECLEVEL=0")
     client.minimum_version = version
     client.maximum_version = version
-    with pytest.raises(ssl.SSLError, match="(?i)unsupported.protocol|protocol version"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)unsupported.protocol|protocol version"):
         handshake(server, client)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert handshake(server, client) == "TLSv1.2"
