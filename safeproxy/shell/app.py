@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from safeproxy.observers.base import Observer, Observers
 from safeproxy.observers.log import LogObserver, operational_logger
 from safeproxy.pipeline import Policy, filter_prompt
 from safeproxy.rulesets import load, shipped
+from safeproxy.shell.admin import EXPOSITION, Admin
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.client import keep_expecting
 from safeproxy.shell.cors import Cors
@@ -37,9 +36,6 @@ from safeproxy.wire.registry import dialect_for
 if TYPE_CHECKING:
     from safeproxy.observers.otel import Telemetry
 
-#: What was measured, as Prometheus reads it, and its content type.
-EXPOSITION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("safeproxy_exposition")
-
 #: How long cancelled answers get to say goodbye when the process is stopped, in seconds.
 _GOODBYE = 2.0
 #: How long the last traces and metrics get to reach their collector, in seconds.
@@ -47,7 +43,7 @@ _FLUSH = 3.0
 
 
 def create_app(settings: Settings) -> web.Application:
-    """The proxy as an application: every path is the proxy's, but for ``/-/health`` and ``/-/ready``.
+    """The proxy as an application: every path is the upstream's, but for those below ``/-/``.
 
     Mount it with ``parent.add_subapp("/llm", create_app(settings))``; paths are then read below ``/llm``.
     Raises ConfigError, and RuleError for a rule that cannot be used, naming what to mend.
@@ -67,9 +63,7 @@ def create_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_stop)
     if service.cors is not None:
         app.on_response_prepare.append(service.cors.on_prepare)
-    app.router.add_get("/-/health", _health)
-    app.router.add_get("/-/ready", _ready)
-    app.router.add_get("/-/metrics", _metrics)
+    Admin(app).add_routes()
     app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
 
@@ -180,30 +174,3 @@ async def _stop(app: web.Application) -> None:
         task.cancel()
     if late:
         await asyncio.wait(late, timeout=_GOODBYE)
-
-
-async def _health(_: web.Request) -> web.Response:
-    """The process lives."""
-    return web.json_response({"status": "ok"})
-
-
-async def _metrics(request: web.Request) -> web.Response:
-    """What was measured, for Prometheus."""
-    body, content_type = await asyncio.to_thread(request.app[EXPOSITION])
-    return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-async def _ready(request: web.Request) -> web.Response:
-    """Requests would be answered: the rules are loaded and the audit trail can be written."""
-    service = request.app[SERVICE]
-    writable = service.writer.probe()
-    ready = not service.stopping and (writable or service.settings.on_audit_error == "pass")
-    rules = service.policy.rules
-    state = {
-        "ready": ready,
-        "stopping": service.stopping,
-        "rules": {"digest": rules.digest, "count": len(rules.rules)},
-        "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
-        "audit": {"writable": writable},
-    }
-    return web.Response(text=json.dumps(state), status=200 if ready else 503, content_type="application/json")

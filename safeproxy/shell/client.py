@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import http_exceptions, web
 from multidict import CIMultiDict
 
+from safeproxy.shell.connections import is_too_slow
 from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import REQUEST_ID, is_readable
 from safeproxy.shell.quotas import is_ratelimit_header
@@ -33,31 +34,41 @@ class ClientGone(Exception):  # noqa: N818 - an event, not a fault
     """The client has closed its connection; there is nobody left to answer."""
 
 
+def note_gone(request: web.Request, exchange: Exchange) -> None:
+    """The client has left, or was cut off."""
+    exchange.cancelled()
+    if is_too_slow(request):
+        exchange.faults.append("client_too_slow")
+
+
 def is_gone(request: web.Request) -> bool:
     """Whether the client's connection is closed."""
     return request.transport is None or request.transport.is_closing()
 
 
-async def read_body(request: web.Request, exchange: Exchange, limit: int) -> bytes:
-    """The whole request body, its coding undone. Raises Refusal (413, 400, 415) and ClientGone."""
+async def read_body(request: web.Request, exchange: Exchange, limit: int, pause: float) -> bytes:
+    """The whole request body, its coding undone. Raises Refusal (413, 408, 400, 415) and ClientGone."""
     if not is_readable(request.headers):
         raise _unreadable_coding()
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
     pieces: list[bytes] = []
-    async for piece in body_pieces(request, exchange):
+    async for piece in body_pieces(request, exchange, pause):
         pieces.append(piece)
         if exchange.request_bytes > limit:
             raise _too_large(limit)
     return b"".join(pieces)
 
 
-async def body_pieces(request: web.Request, exchange: Exchange) -> AsyncIterator[bytes]:
-    """The request body as it arrives, counted. Raises Refusal (400, 415) and ClientGone."""
+async def body_pieces(request: web.Request, exchange: Exchange, pause: float) -> AsyncIterator[bytes]:
+    """The request body as it arrives, counted; a client may ``pause`` for so many seconds.
+
+    Raises Refusal (408, 400, 415) and ClientGone.
+    """
     try:
         await _invite(request, exchange)
-        async for piece in request.content.iter_any():
+        while piece := await _piece(request, exchange, pause):
             exchange.request_bytes += len(piece)
             yield piece
     except ConnectionError:
@@ -66,6 +77,16 @@ async def body_pieces(request: web.Request, exchange: Exchange) -> AsyncIterator
         if request.headers.get("content-encoding"):
             raise _unreadable_coding() from None
         raise Refusal(400, "unreadable_body", "The request body is not readable HTTP.") from None
+
+
+async def _piece(request: web.Request, exchange: Exchange, pause: float) -> bytes:
+    try:
+        async with asyncio.timeout(pause):
+            return await request.content.readany()
+    except TimeoutError:
+        exchange.faults.append("client_body_timeout")
+        message = f"Nothing of the request body came for {pause:g} seconds (setting client_body_timeout)."
+        raise Refusal(408, "client_body_timeout", message, retry=True) from None
 
 
 async def keep_expecting(_: web.Request) -> None:

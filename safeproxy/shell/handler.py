@@ -17,6 +17,7 @@ from safeproxy.errors import ClientError
 from safeproxy.ledger.record import MAX_MODEL, clean
 from safeproxy.pipeline import filter_prompt
 from safeproxy.shell import client, relay
+from safeproxy.shell.admin import is_own, nothing_here
 from safeproxy.shell.asked import SSE, Asked, prepared
 from safeproxy.shell.asking import Question, Send, Upload
 from safeproxy.shell.asking import asked as answer_to
@@ -68,6 +69,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
     """Serve one request on any path; the only handler of the proxy."""
     service = request.app[SERVICE]
     path, raw_path = _relative(request)
+    if is_own(path):
+        return await nothing_here(request)
     exchange = Exchange(
         observers=service.observers,
         rules=service.policy.rules.digest,
@@ -84,11 +87,11 @@ async def handle(request: web.Request) -> web.StreamResponse:
         with nullcontext() if service.server_cancels else client.watched(request):
             return await _answered(service, request, exchange, path, raw_path)
     except client.ClientGone:
-        exchange.cancelled()
+        client.note_gone(request, exchange)
         return web.Response(status=499)  # nobody is left to read it; aiohttp wants something to return
     except asyncio.CancelledError:
         if client.is_gone(request):
-            exchange.cancelled()
+            client.note_gone(request, exchange)
         elif not exchange.complete:
             exchange.ended = exchange.ended or "shutdown"
         raise
@@ -186,22 +189,23 @@ async def _preflight(service: Service, request: web.Request, exchange: Exchange)
 async def _filtered(
     service: Service, request: web.Request, exchange: Exchange, route: Route | None, target: Target
 ) -> web.StreamResponse:
+    settings = service.settings
     headers = request_headers(request.headers, filtered=True)
     body: bytes | Upload | None = None
     value = model = None
     if request.can_read_body and _is_upload(request, route or target.group.route):
-        body = _streamed(request, exchange, headers)  # an upload: it may be large, and says nothing of its answer
+        # An upload: it may be large, and says nothing of its answer.
+        body = _streamed(request, exchange, headers, settings.client_body_timeout)
         if service.scans_prompts:
             exchange.faults.append("prompt_unscanned")
     elif request.can_read_body:
-        body = await client.read_body(request, exchange, service.settings.client_max_size)
+        body = await client.read_body(request, exchange, settings.client_max_size, settings.client_body_timeout)
         value = client.parsed(body)
         model = client.model_of(value)
         exchange.model = None if model is None else service.scrub(model)
     first = target.upstream(service, model)
     route = route or first.route
     service.open(exchange)
-    settings = service.settings
     asked = Asked.of(
         route,
         request.headers,
@@ -299,11 +303,12 @@ async def _unfiltered(service: Service, request: web.Request, exchange: Exchange
     headers = request_headers(request.headers, filtered=False)
     body: bytes | Upload | None = None
     value = None
+    settings = service.settings
     if request.can_read_body and target.group.by_model and not _is_upload(request, None):
-        body = await client.read_body(request, exchange, service.settings.client_max_size)
+        body = await client.read_body(request, exchange, settings.client_max_size, settings.client_body_timeout)
         value = client.parsed(body)
     elif request.can_read_body:
-        body = _streamed(request, exchange, headers)
+        body = _streamed(request, exchange, headers, settings.client_body_timeout)
     first = target.upstream(service, client.model_of(value))
     service.open(exchange)
     question = _question(request, target.raw_path, headers, body, first.route, value)
@@ -312,11 +317,11 @@ async def _unfiltered(service: Service, request: web.Request, exchange: Exchange
         return await relay.relay_unfiltered(request, exchange, upstream)
 
 
-def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str]) -> Upload:
+def _streamed(request: web.Request, exchange: Exchange, headers: CIMultiDict[str], pause: float) -> Upload:
     """The request body as it arrives, with the length that the client declared unless the coding was undone."""
     if request.content_length is not None and not body_was_decoded(request.headers):
         headers["Content-Length"] = str(request.content_length)
-    return Upload(client.body_pieces(request, exchange))
+    return Upload(client.body_pieces(request, exchange, pause))
 
 
 async def _bodiless(service: Service, request: web.Request, exchange: Exchange, target: Target) -> web.StreamResponse:

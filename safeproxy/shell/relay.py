@@ -323,6 +323,8 @@ async def _read(service: Service, exchange: Exchange, upstream: aiohttp.ClientRe
 
 
 def upstream_refusal(error: BaseException) -> Refusal:
-    """The answer where the upstream failed before anything was delivered."""
+    """The answer where the upstream failed before anything was delivered, or the client while it sent its body."""
+    if isinstance(error.__cause__, Refusal):  # from the body that was being handed on
+        return error.__cause__
     fault = fault_of(error)
     return Refusal(fault.status, fault.code, fault.message, ended="upstream_error", retry=True)

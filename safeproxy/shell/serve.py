@@ -7,14 +7,17 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 
 from safeproxy.errors import ConfigError
+from safeproxy.shell.admin import Admin
 from safeproxy.shell.app import create_app
+from safeproxy.shell.connections import Runner
 from safeproxy.shell.service import SERVICE
 from safeproxy.shell.settings import Settings
+from safeproxy.shell.tls import Certificate
 
 #: After the warm-up the automaton's caches are frozen; what streams allocate dies young, so the full
 #: collections, which stall all streams, may be rare.
@@ -37,29 +40,50 @@ def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) 
 async def running(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve ``app``, made by `create_app`, on the running loop; gives its address, such as ``http://127.0.0.1:8080``.
 
-    Raises ConfigError when the address cannot be used.
+    TLS, the port for the admin paths and the limits of clients' connections are as its settings say. Raises
+    ConfigError when an address or a certificate cannot be used.
     """
-    app[SERVICE].server_cancels = True
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=1.0,
-        max_line_size=65_536,
-        max_field_size=65_536,
-    )
+    service = app[SERVICE]
+    settings = service.settings
+    certificate = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_certificate, settings.tls_key)
+    service.server_cancels = True
+    async with AsyncExitStack() as stack:
+        if certificate is not None:
+            renewal = asyncio.create_task(certificate.keep(lambda fault: service.say("tls", fault=fault)))
+            stack.callback(renewal.cancel)
+        if settings.admin_port is not None:  # it listens longer: while answers end, it tells that this stops
+            where = settings.admin_host, settings.admin_port
+            admin, names = Admin(app).application(), ("admin_host", "admin_port")
+            service.admin_url = await stack.enter_async_context(_listening(admin, settings, names, where, certificate))
+        yield await stack.enter_async_context(_listening(app, settings, ("host", "port"), (host, port), certificate))
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application,
+    settings: Settings,
+    names: tuple[str, str],
+    where: tuple[str, int],
+    certificate: Certificate | None,
+) -> AsyncIterator[str]:
+    """Serve ``app`` at ``where``, set by the settings ``names``; gives its address. Raises ConfigError."""
+    host, port = where
+    runner = Runner(app, settings)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=None if certificate is None else certificate.context)
         try:
             await site.start()
         except OSError as error:
             raise ConfigError(
-                f"settings 'host' and 'port': cannot listen on {host} port {port}: {error.strerror or error}; "
-                "choose a free port"
+                f"settings {names[0]!r} and {names[1]!r}: cannot listen on {host} port {port}: "
+                f"{error.strerror or error}; choose a free port"
             ) from None
         bound = runner.addresses[0][1]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        scheme = "http" if certificate is None else "https"
+        yield f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"
     finally:
         await runner.cleanup()
 

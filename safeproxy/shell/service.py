@@ -70,6 +70,8 @@ class Service:
     stopping: bool = False
     server_cancels: bool = False
     """Whether the server cancels a handler whose client went away; if not, each request watches for it."""
+    admin_url: str | None = None
+    """Where the admin paths are served, if they have a port of their own."""
 
     async def filtering(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a call of the pipeline; while a detector in it waits, the event loop goes on."""

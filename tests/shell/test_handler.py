@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
@@ -51,9 +50,10 @@ class Body:
         """Whether there is none."""
         return not self._data
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
+    async def readany(self) -> bytes:
         """It comes in one piece."""
-        yield self._data
+        piece, self._data = self._data, b""
+        return piece
 
 
 def plays(patch: pytest.MonkeyPatch, outcome: BaseException) -> list[str]:
