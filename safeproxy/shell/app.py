@@ -15,20 +15,19 @@ from safeproxy.ledger.writer import AuditWriter
 from safeproxy.observers.audit import AuditObserver
 from safeproxy.observers.base import Observers
 from safeproxy.observers.log import LogObserver, operational_logger
-from safeproxy.pipeline import Policy, filter_prompt
-from safeproxy.rulesets import load, shipped
+from safeproxy.pipeline import Policy
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.client import keep_expecting
 from safeproxy.shell.cors import Cors
 from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import Origin, PassPaths
+from safeproxy.shell.reload import load_rules, rules_state, warm_up
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.upstream import make_session
-from safeproxy.wire.registry import dialect_for
 
 #: How long cancelled answers get to say goodbye when the process is stopped, in seconds.
 _GOODBYE = 2.0
@@ -40,31 +39,18 @@ def create_app(settings: Settings) -> web.Application:
     Mount it with ``parent.add_subapp("/llm", create_app(settings))``; paths are then read below ``/llm``.
     Raises ConfigError, and RuleError for a rule that cannot be used, naming what to mend.
     """
-    rules = load(settings.rules) if settings.rules else shipped()
-    if rules.needs_hash_key and settings.key is None:
-        raise ConfigError(
-            "setting 'hash_key' is missing: a rule has the action hash; give a secret of 16 bytes or more"
-        )
-    service = _service(settings, rules)
-    _warm_up(service)
+    service = _service(settings, load_rules(settings))
+    warm_up(service.policy)
     app = web.Application()
     app[SERVICE] = service
     app.cleanup_ctx.append(_running)
-    app.on_shutdown.append(_stop)
+    app.on_shutdown.append(stop)
     if service.cors is not None:
         app.on_response_prepare.append(service.cors.on_prepare)
     app.router.add_get("/-/health", _health)
     app.router.add_get("/-/ready", _ready)
     app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
-
-
-def _warm_up(service: Service) -> None:
-    """Compile what the first request would otherwise wait for."""
-    service.policy.rules.warm_up()
-    dialect = dialect_for("POST", "/v1/chat/completions")
-    if service.scans_prompts and dialect is not None:
-        filter_prompt(dialect, service.policy, b'{"messages": [{"role": "user", "content": "An ordinary question?"}]}')
 
 
 def _service(settings: Settings, rules: RuleSet) -> Service:
@@ -112,8 +98,8 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     service.writer.close()
 
 
-async def _stop(app: web.Application) -> None:
-    """Let running answers end; break off those that last too long, in the API's own way."""
+async def stop(app: web.Application) -> None:
+    """Begin nothing new and let running answers end; break off those that last too long, in the API's own way."""
     service = app[SERVICE]
     service.stopping = True
     if not service.running:
@@ -135,12 +121,11 @@ async def _ready(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     writable = service.writer.probe()
     ready = not service.stopping and (writable or service.settings.on_audit_error == "pass")
-    rules = service.policy.rules
     state = {
         "ready": ready,
         "stopping": service.stopping,
-        "rules": {"digest": rules.digest, "count": len(rules.rules)},
-        "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
+        "rules": rules_state(service),
+        "detectors": [dataclasses.asdict(facts) for facts in service.current.policy.rules.model_facts],
         "audit": {"writable": writable},
     }
     return web.Response(text=json.dumps(state), status=200 if ready else 503, content_type="application/json")
