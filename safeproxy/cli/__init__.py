@@ -39,6 +39,7 @@ def main() -> None:
 @click.option(
     "--audit", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the audit trail.  [default: audit/log]"
 )
+@click.option("--workers", type=int, metavar="N", help="Processes that share the port.  [default: 1]")
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="YAML file with settings.")
 @plain_errors
 def serve(
@@ -47,6 +48,7 @@ def serve(
     port: int | None,
     paths: tuple[Path, ...],
     audit: Path | None,
+    workers: int | None,
     config: Path | None,
 ) -> None:
     """Run the proxy in front of an LLM API.
@@ -57,7 +59,9 @@ def serve(
     from safeproxy.shell.serve import serve as run
     from safeproxy.shell.settings import Settings
 
-    settings = Settings.load(config, upstream=upstream, host=host, port=port, rules=paths or None, audit=audit)
+    settings = Settings.load(
+        config, upstream=upstream, host=host, port=port, rules=paths or None, audit=audit, workers=workers
+    )
     run(settings, lambda url: click.echo(f"safeproxy listens on {url}", err=True))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from safeproxy.shell.refusal import Refusal
+from safeproxy.shell.reload import rules_state
 from safeproxy.shell.service import SERVICE
 
 #: What there is to measure, as body and content type; an application without it has no ``/-/metrics``.
@@ -62,11 +63,10 @@ class Admin:
         ready = not service.stopping and (writable or service.settings.on_audit_error == "pass")
         state: dict[str, object] = {"ready": ready}
         if refusal is None:
-            rules = service.policy.rules
             state |= {
                 "stopping": service.stopping,
-                "rules": {"digest": rules.digest, "count": len(rules.rules)},
-                "detectors": [dataclasses.asdict(facts) for facts in rules.model_facts],
+                "rules": rules_state(service),
+                "detectors": [dataclasses.asdict(facts) for facts in service.current.policy.rules.model_facts],
                 "audit": {"writable": writable},
             }
         return web.json_response(state, status=200 if ready else 503)

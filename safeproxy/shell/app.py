@@ -15,8 +15,7 @@ from safeproxy.ledger.writer import AuditWriter
 from safeproxy.observers.audit import AuditObserver
 from safeproxy.observers.base import Observer, Observers
 from safeproxy.observers.log import LogObserver, operational_logger
-from safeproxy.pipeline import Policy, filter_prompt
-from safeproxy.rulesets import load, shipped
+from safeproxy.pipeline import Policy
 from safeproxy.shell.admin import EXPOSITION, Admin
 from safeproxy.shell.callers import Callers
 from safeproxy.shell.client import keep_expecting
@@ -25,13 +24,13 @@ from safeproxy.shell.handler import handle
 from safeproxy.shell.limits import Limits
 from safeproxy.shell.paths import PassPaths
 from safeproxy.shell.prices import Prices
+from safeproxy.shell.reload import load_rules, warm_up
 from safeproxy.shell.sampling import sampling
 from safeproxy.shell.scrub import Scrubber
 from safeproxy.shell.seal import Sealer
 from safeproxy.shell.service import SERVICE, Service
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.upstreams import Upstreams
-from safeproxy.wire.registry import dialect_for
 
 if TYPE_CHECKING:
     from safeproxy.observers.otel import Telemetry
@@ -48,32 +47,19 @@ def create_app(settings: Settings) -> web.Application:
     Mount it with ``parent.add_subapp("/llm", create_app(settings))``; paths are then read below ``/llm``.
     Raises ConfigError, and RuleError for a rule that cannot be used, naming what to mend.
     """
-    rules = load(settings.rules) if settings.rules else shipped()
-    if rules.needs_hash_key and settings.key is None:
-        raise ConfigError(
-            "setting 'hash_key' is missing: a rule has the action hash; give a secret of 16 bytes or more"
-        )
-    service = _service(settings, rules)
-    _warm_up(service)
+    service = _service(settings, load_rules(settings))
+    warm_up(service.policy)
     app = web.Application()
     app[SERVICE] = service
     if service.metrics is not None:
         app[EXPOSITION] = service.metrics.exposition
     app.cleanup_ctx.append(_running)
-    app.on_shutdown.append(_stop)
+    app.on_shutdown.append(stop)
     if service.cors is not None:
         app.on_response_prepare.append(service.cors.on_prepare)
     Admin(app).add_routes()
     app.router.add_route("*", "/{tail:.*}", handle, expect_handler=keep_expecting)
     return app
-
-
-def _warm_up(service: Service) -> None:
-    """Compile what the first request would otherwise wait for."""
-    service.policy.rules.warm_up()
-    dialect = dialect_for("POST", "/v1/chat/completions")
-    if service.scans_prompts and dialect is not None:
-        filter_prompt(dialect, service.policy, b'{"messages": [{"role": "user", "content": "An ordinary question?"}]}')
 
 
 def _service(settings: Settings, rules: RuleSet) -> Service:
@@ -163,8 +149,8 @@ async def _measured(service: Service) -> AsyncIterator[None]:
             await asyncio.to_thread(service.telemetry.close, _FLUSH)
 
 
-async def _stop(app: web.Application) -> None:
-    """Let running answers end; break off those that last too long, in the API's own way."""
+async def stop(app: web.Application) -> None:
+    """Begin nothing new and let running answers end; break off those that last too long, in the API's own way."""
     service = app[SERVICE]
     service.stopping = True
     if not service.running:

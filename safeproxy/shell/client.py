@@ -151,7 +151,7 @@ async def answer(
 ) -> web.StreamResponse:
     """Send a whole answer, its length declared. Raises ClientGone."""
     response = web.Response(status=status, reason=reason, headers=headers, body=body)
-    if request.can_read_body:
+    if request.can_read_body or headers.get("Connection") == "close":
         # The rest of its body is of no use: the client need not send it, and must not take it for read.
         response.force_close()
     await begin(request, exchange, response)

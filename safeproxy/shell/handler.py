@@ -67,7 +67,7 @@ class Target:
 
 async def handle(request: web.Request) -> web.StreamResponse:
     """Serve one request on any path; the only handler of the proxy."""
-    service = request.app[SERVICE]
+    service = request.app[SERVICE].current
     path, raw_path = _relative(request)
     if is_own(path):
         return await nothing_here(request)
@@ -138,7 +138,8 @@ async def _serve(
     dialect: Dialect | None,
 ) -> web.StreamResponse:
     if service.stopping:
-        raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True)
+        headers = CIMultiDict({"Retry-After": "1", "Connection": "close"})
+        raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True, headers=headers)
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
     exchange.caller = await service.callers.identify(request)

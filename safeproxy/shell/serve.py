@@ -8,16 +8,19 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import IO
 
 from aiohttp import web
 
 from safeproxy.errors import ConfigError
 from safeproxy.shell.admin import Admin
-from safeproxy.shell.app import create_app
+from safeproxy.shell.app import create_app, stop
 from safeproxy.shell.connections import Runner
+from safeproxy.shell.reload import reload
 from safeproxy.shell.service import SERVICE
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.tls import Certificate
+from safeproxy.shell.workers import supervise
 
 #: After the warm-up the automaton's caches are frozen; what streams allocate dies young, so the full
 #: collections, which stall all streams, may be rare.
@@ -25,15 +28,24 @@ _GC_THRESHOLDS = (20_000, 50, 100)
 
 
 def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> None:
-    """Run the proxy until SIGINT or SIGTERM, on uvloop where it is installed.
+    """Run the proxy until SIGINT or SIGTERM, on uvloop where it is installed, in as many processes as is set.
 
-    ``announce`` is called with the address once it accepts connections. Raises ConfigError.
+    ``announce`` is called with the address once it accepts connections. SIGHUP loads the rules anew. Raises
+    ConfigError.
     """
+    if settings.workers > 1:
+        supervise(settings, announce)
+    else:
+        serve_here(settings, announce)
+
+
+def serve_here(settings: Settings, announce: Callable[[str], None], parent: IO[str] | None = None) -> None:
+    """Run the proxy in this process, until ``parent`` is closed if that is given. Raises ConfigError."""
     app = create_app(settings)
     settle_memory()
     quiet_logs()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_until_stopped(app, settings, announce))
+        runner.run(_until_stopped(app, settings, announce, parent))
 
 
 @asynccontextmanager
@@ -73,7 +85,9 @@ async def _listening(
     runner = Runner(app, settings)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=None if certificate is None else certificate.context)
+        # Several workers share the port; what keeps it for them has seen to it that nobody else has it.
+        context = None if certificate is None else certificate.context
+        site = web.TCPSite(runner, host, port, ssl_context=context, reuse_port=settings.workers > 1)
         try:
             await site.start()
         except OSError as error:
@@ -117,14 +131,40 @@ def _without_details(record: logging.LogRecord) -> bool:
     return True
 
 
-async def _until_stopped(app: web.Application, settings: Settings, announce: Callable[[str], None]) -> None:
-    stopped = asyncio.Event()
+async def _until_stopped(
+    app: web.Application, settings: Settings, announce: Callable[[str], None], parent: IO[str] | None
+) -> None:
+    stopped, reload_wanted = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # Windows has no signal handlers on its loops
+    with suppress(NotImplementedError):  # Windows has no signal handlers on its loops
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-    with suppress(NotImplementedError, AttributeError):  # nor has it this signal
-        loop.add_signal_handler(signal.SIGHUP, app[SERVICE].upstreams.reload)
+        loop.add_signal_handler(signal.SIGHUP, reload_wanted.set)
+    if parent is not None:
+        await loop.connect_read_pipe(lambda: _End(stopped), parent)
     async with running(app, settings.host, settings.port) as url:
+        reloading = asyncio.create_task(_reload_whenever(app, reload_wanted))
         announce(url)
         await stopped.wait()
+        reloading.cancel()
+        # It still listens: who comes too late, and who asks whether it is ready, is told.
+        await stop(app)
+
+
+class _End(asyncio.Protocol):
+    """Sets an event when the other side of a pipe is closed."""
+
+    def __init__(self, ended: asyncio.Event) -> None:
+        self._ended = ended
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+        """It is."""
+        self._ended.set()
+
+
+async def _reload_whenever(app: web.Application, wanted: asyncio.Event) -> None:
+    """One at a time; what is wanted meanwhile is done once."""
+    while await wanted.wait():
+        wanted.clear()
+        app[SERVICE].upstreams.reload()
+        await reload(app[SERVICE])

@@ -40,9 +40,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@dataclass(slots=True)
+class Life:
+    """Where the process stands; all that was ever in force shares it."""
+
+    stopping: bool = False
+    rules_fault: RulesFault | None = None
+    """Why the rules could not be loaded anew when that was last asked for; None if they could."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesFault:
+    """Rules that were to be put in force and cannot be."""
+
+    time: str
+    place: str | None
+    """File, line and column, if it is the fault of one."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """The settings in force and what was made of them."""
+    """The settings in force and what was made of them.
+
+    Other rules make a copy of it that differs in them (see `safeproxy.shell.reload`): a request takes what `current`
+    gives when it begins, and keeps it to its end. All but the rules is shared by the copies.
+    """
 
     settings: Settings
     policy: Policy
@@ -67,11 +89,27 @@ class Service:
     sealer: Sealer = field(default_factory=lambda: Sealer(None))
     running: set[asyncio.Task[object]] = field(default_factory=set)
     """Tasks of the requests being served."""
-    stopping: bool = False
+    life: Life = field(default_factory=Life)
+    newer: Service | None = None
+    """What was put in force after this, at the first one the newest."""
     server_cancels: bool = False
     """Whether the server cancels a handler whose client went away; if not, each request watches for it."""
     admin_url: str | None = None
     """Where the admin paths are served, if they have a port of their own."""
+
+    @property
+    def current(self) -> Service:
+        """What is in force now."""
+        return self.newer or self
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process ends, and nothing new is begun."""
+        return self.life.stopping
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None:
+        self.life.stopping = value
 
     async def filtering(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a call of the pipeline; while a detector in it waits, the event loop goes on."""
