@@ -1,5 +1,6 @@
 """The settings of the proxy: keyword arguments over ``SAFEPROXY_*`` variables over files of a secrets folder over a
-YAML file over defaults."""
+YAML file over defaults.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_secrets_folder_must_be_there(tmp_path: Path, monkeypatch: pytest.Monk
         Settings(upstream=UPSTREAM)
     (tmp_path / "missing").mkdir()
     (tmp_path / "missing" / "safeproxy_admin_token").write_text("short", encoding="utf-8")
-    with pytest.raises(ConfigError, match="admin_token.*at least 16 bytes"):
+    with pytest.raises(ConfigError, match=r"admin_token.*at least 16 bytes"):
         Settings(upstream=UPSTREAM)
 
 

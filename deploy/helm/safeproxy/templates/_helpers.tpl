@@ -57,6 +57,7 @@ capabilities: {drop: [ALL]}
 {{- define "safeproxy.settings" -}}
 {{- $name := include "safeproxy.fullname" . -}}
 {{- $made := dict "host" "0.0.0.0" "port" 8080 "admin_host" "0.0.0.0" "admin_port" 8081 "audit" "/var/lib/safeproxy/audit" "workers" 1 -}}
+{{- if not (or .Values.settings.upstream .Values.settings.upstreams) }}{{ $_ := set $made "upstream" "https://api.openai.com" }}{{ end -}}
 {{- if .Values.rules }}{{ $_ := set $made "rules" (list "shipped" "/etc/safeproxy/rules") }}{{ end -}}
 {{- if .Values.secrets.clientKeys }}{{ $_ := set $made "client_keys" "/etc/safeproxy/client-keys/clients.yaml" }}{{ end -}}
 {{- if .Values.redis.enabled }}{{ $_ := set $made "redis_url" (printf "redis://%s-redis:6379/0" $name) }}{{ end -}}
