@@ -13,7 +13,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
 # A virtual environment, so that the second stage takes one folder and neither pip's leftovers nor the sources.
 RUN python -m venv /opt/safeproxy \
     && wheel="$(ls /dist/safeproxy-*.whl)" \
-    && /opt/safeproxy/bin/pip install --no-cache-dir "${wheel}[fast,names,redis]"
+    && /opt/safeproxy/bin/pip install --no-cache-dir "${wheel}[fast,names,otel,redis]"
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin safeproxy \

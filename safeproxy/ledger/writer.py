@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,13 +52,14 @@ class _Line:
 class AuditWriter:
     """The audit file of one process.
 
-    ``directory`` is made if it is missing. The file is opened at the first record and opened anew when it
-    was deleted or a write failed. Not for use from several threads at once.
+    ``directory`` is made if it is missing. The file's name has the start, the machine and the process: several machines
+    may share the folder, and in containers every process is number 1. The file is opened at the first record and opened
+    anew when it was deleted or a write failed. Not for use from several threads at once.
     """
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
         name = time.strftime("audit-%Y%m%dT%H%M%SZ", time.gmtime(clock()))
-        self.path = directory / f"{name}-{os.getpid()}.jsonl"
+        self.path = directory / f"{name}-{_machine()}-{os.getpid()}.jsonl"
         self.failed = False
         """Whether the last attempt to write failed; the next that succeeds clears it."""
         self._descriptor: int | None = None
@@ -108,6 +111,11 @@ class AuditWriter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
         return self._descriptor
+
+
+def _machine() -> str:
+    """The machine's name, as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", platform.node())[:64] or "unnamed"
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

@@ -1,8 +1,9 @@
-"""The settings of the proxy: keyword arguments over ``SAFEPROXY_*`` variables over a YAML file over defaults."""
+"""The settings of the proxy: keyword arguments over ``SAFEPROXY_*`` variables, secret files, a YAML file, defaults."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +25,8 @@ from safeproxy.shell.sections import LimitSettings, Seconds, UpstreamSettings, u
 from safeproxy.wire.caps import Caps
 
 PREFIX = "SAFEPROXY_"
+#: Variable with the folder of secrets, each a file named as its variable would be: ``safeproxy_admin_token``.
+SECRETS_DIR = PREFIX + "SECRETS_DIR"
 #: Shortest key for the action ``hash``, in bytes: as long as the strength that is wanted of it, 128 bits.
 MIN_KEY_BYTES = 16
 
@@ -313,7 +316,7 @@ class Settings(BaseSettings):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(_secrets_dir=_secrets_dir(), **values)
         except ValidationError as error:
             raise ConfigError("\n".join(_complaint(one) for one in error.errors(include_input=False))) from None
         except SettingsError as error:
@@ -338,7 +341,7 @@ class Settings(BaseSettings):
                 cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
             ) -> tuple[PydanticBaseSettingsSource, ...]:
                 file = InitSettingsSource(settings_cls, init_kwargs=from_file)
-                return sources["init_settings"], sources["env_settings"], file
+                return sources["init_settings"], sources["env_settings"], sources["file_secret_settings"], file
 
         try:
             settings: Self = WithFile(**given)
@@ -366,6 +369,13 @@ class Settings(BaseSettings):
     def key(self) -> bytes | None:
         """The hash key as bytes."""
         return None if self.hash_key is None else self.hash_key.get_secret_value().encode()
+
+
+def _secrets_dir() -> str | None:
+    place = os.environ.get(SECRETS_DIR) or None
+    if place is not None and not Path(place).is_dir():
+        raise ConfigError(f"{SECRETS_DIR} names no folder that can be read; mount the secrets there or unset it")
+    return place
 
 
 def _read(path: Path, known: set[str]) -> dict[str, Any]:

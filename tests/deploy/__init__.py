@@ -1,1 +1,1 @@
-"""Tests of what is shipped for running it."""
+"""The files of deploy/, held against the tools that read them and against safeproxy's own settings."""

@@ -44,10 +44,13 @@ def lines(writer: AuditWriter) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_file_is_named_after_start_and_process(tmp_path: Path) -> None:
-    """Two processes, or two starts, do not share a file."""
+def test_the_file_is_named_after_start_machine_and_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes, two starts or two containers do not share a file; no name leaves the folder."""
+    monkeypatch.setattr("platform.node", lambda: "../pod-0.example")
+    assert AuditWriter(tmp_path, clock=clock).path.parent == tmp_path
+    monkeypatch.setattr("platform.node", lambda: "pod-0.example")
     writer = AuditWriter(tmp_path, clock=clock)
-    assert writer.path == tmp_path / f"audit-20261122T101500Z-{os.getpid()}.jsonl"
+    assert writer.path == tmp_path / f"audit-20261122T101500Z-pod-0.example-{os.getpid()}.jsonl"
 
 
 def test_each_record_is_one_line_of_json(tmp_path: Path) -> None:

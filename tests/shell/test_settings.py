@@ -8,7 +8,7 @@ import pytest
 
 from safeproxy.errors import ConfigError
 from safeproxy.shell.paths import DEFAULT_PASS_PATHS
-from safeproxy.shell.settings import PREFIX, Settings
+from safeproxy.shell.settings import PREFIX, SECRETS_DIR, Settings
 
 UPSTREAM = "https://api.example.com/v1"
 
@@ -18,6 +18,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the machine the tests run on may change a setting."""
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name.upper(), raising=False)
+    monkeypatch.delenv(SECRETS_DIR, raising=False)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -53,6 +54,34 @@ def test_keywords_win_over_environment_over_file(tmp_path: Path, monkeypatch: py
     settings = Settings.load(config, port=3, audit=None)
     assert (settings.port, settings.host, settings.connect_timeout) == (3, "environment", 3)
     assert settings.upstream == UPSTREAM
+
+
+def test_secrets_come_from_files_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the secrets folder gives the setting it is named after: below the environment, above the file."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    monkeypatch.setenv("SAFEPROXY_SECRETS_DIR", str(secrets))
+    (secrets / "safeproxy_admin_token").write_text("0123456789abcdef\n", encoding="utf-8")
+    (secrets / "safeproxy_seal_key").write_text("fedcba9876543210\n", encoding="utf-8")
+    (secrets / "unrelated").write_text("x", encoding="utf-8")
+    config = write(tmp_path, f"upstream: {UPSTREAM}\nseal_key: 'of the settings file'\n")
+    for settings in (Settings.load(config), Settings(upstream=UPSTREAM)):
+        assert settings.admin_token is not None
+        assert settings.admin_token.get_secret_value() == "0123456789abcdef"
+        assert settings.sealing_key == b"fedcba9876543210"
+    monkeypatch.setenv("SAFEPROXY_SEAL_KEY", "of the environment")
+    assert Settings.load(config).sealing_key == b"of the environment"
+
+
+def test_a_secrets_folder_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount that failed is an error, not a proxy without its secrets."""
+    monkeypatch.setenv("SAFEPROXY_SECRETS_DIR", str(tmp_path / "missing"))
+    with pytest.raises(ConfigError, match="SAFEPROXY_SECRETS_DIR names no folder"):
+        Settings(upstream=UPSTREAM)
+    (tmp_path / "missing").mkdir()
+    (tmp_path / "missing" / "safeproxy_admin_token").write_text("short", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"admin_token.*at least 16 bytes"):
+        Settings(upstream=UPSTREAM)
 
 
 def test_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
