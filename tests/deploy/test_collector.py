@@ -22,7 +22,7 @@ def configuration(which: str) -> dict[str, Any]:
     """One of the configurations."""
     if which == "compose":
         return yaml.safe_load((tools.COMPOSE / "otel-collector.yaml").read_text(encoding="utf-8"))
-        endpoint = "https://otlp.example.com" if which == "helm to a system" else ""
+    endpoint = "https://otlp.example.com" if which == "helm to a system" else ""
     values = {"collector": {"enabled": True, "endpoint": endpoint}}
     return yaml.safe_load(tools.manifests(values)["collector.yaml"][0]["data"]["config.yaml"])
 
