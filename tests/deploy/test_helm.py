@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def pods(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The pods' specifications, by the name of what makes them."""
     makers = objects(values, "StatefulSet") | objects(values, "Deployment")
     return {name: one["spec"]["template"]["spec"] for name, one in makers.items()}
+
+
+def test_the_readme_s_values_are_taken() -> None:
+    """Who copies them gets a release."""
+    page = (tools.DEPLOY / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(# my-values.yaml\n.*?)```", page, re.DOTALL)
+    assert tools.helm(yaml.safe_load(text))["lint"] == tools.helm({})["lint"]
 
 
 @ways
