@@ -62,20 +62,27 @@ class Metrics:
         self._tenants = Bounded(_MAX_OWN)
         self._tags = Bounded(_MAX_TAGS)
         self._tag_values: dict[str, Bounded] = {}
-        self._rules = Bounded(_MAX_OWN, (rule.id for rule in rules.rules))
-        self._detectors = Bounded(known=(model.name for model in rules.models))
+        self._digest = rules.digest
         self._make_traffic()
         self._make_latency()
         self._make_filter()
         self._make_usage()
         self._make_process()
-        self._watched = {model.name: _faults_of(model) for model in rules.models}
         self._plugin_faults_seen: Tally[tuple[str, str]] = Tally()
         self._cpu_seen = 0.0
         self.workers.set(1)
         self.audit_writable.set(1)
         self.build.labels(version=__version__, python=platform.python_version()).set(1)
+        self.put_in_force(rules)
+
+    def put_in_force(self, rules: RuleSet) -> None:
+        """Name what these rules are and ask, from now on; those before them have no rules in force any more."""
+        self._rules = Bounded(_MAX_OWN, (rule.id for rule in rules.rules))
+        self._detectors = Bounded(known=(model.name for model in rules.models))
+        self._watched = {model.name: _faults_of(model) for model in rules.models}
+        self.rules_loaded.labels(digest=self._digest).set(0)
         self.rules_loaded.labels(digest=rules.digest).set(len(rules.rules))
+        self._digest = rules.digest
 
     def _make_traffic(self) -> None:
         self.requests = self._counter(
@@ -173,7 +180,7 @@ class Metrics:
             "audit_writable", "1 if the last record could be written, in every worker.", mode="livemin"
         )
         self.rules_loaded = self._gauge(
-            "rules", "Rules in force, by the digest of their set.", ("digest",), mode="livemax"
+            "rules", "Rules in force, by the digest of their set; 0 for a set that was.", ("digest",), mode="livemax"
         )
         self.build = self._gauge("build_info", "1, with what is running.", ("version", "python"), mode="livemax")
 

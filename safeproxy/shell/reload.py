@@ -72,6 +72,8 @@ async def reload(first: Service) -> None:
         return
     first.newer = newer
     rules = newer.policy.rules
+    if first.metrics is not None:
+        first.metrics.put_in_force(rules)
     first.log.info("rules", digest=rules.digest, count=len(rules.rules))
     _forget_old_rules()
 

@@ -37,6 +37,19 @@ async def test_new_rules_are_another_service_that_shares_the_rest(tmp_path: Path
     assert begun.stopping
 
 
+async def test_metrics_name_the_new_rules(tmp_path: Path) -> None:
+    """A rule that came with a reload is told apart, and the gauge says which set is in force."""
+    first, file = service(tmp_path)
+    old = first.policy.rules.digest
+    file.write_text(RULE.replace("id: word", "id: newer"), encoding="utf-8")
+    await reload(first)
+    assert first.metrics is not None
+    gauge = first.metrics.registry.get_sample_value
+    assert gauge("safeproxy_rules", {"digest": old}) == 0
+    assert gauge("safeproxy_rules", {"digest": first.current.policy.rules.digest}) == 1
+    assert first.metrics._rules("newer", admit=False) == "newer"
+
+
 async def test_the_same_rules_change_nothing(tmp_path: Path) -> None:
     """There is nothing to put in force."""
     first, _ = service(tmp_path)
