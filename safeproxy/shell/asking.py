@@ -157,7 +157,7 @@ async def asked(
         async with asyncio.timeout_at(deadline):
             outcome = await asking.outcome()
     except TimeoutError:
-        raise _faulty(exchange, TotalTimeoutError()) from None
+        raise relay.upstream_refusal(TotalTimeoutError(), exchange) from None
     try:
         reply = asking.reply(outcome)
         if isinstance(reply, aiohttp.ClientResponse):
@@ -214,7 +214,7 @@ class _Asking(Generic[A]):
             status = outcome.error.status if outcome.error.status >= 400 else 502
             raise Refusal(status, "upstream_refused", message, ended="upstream_error")
         if outcome.error is not None:
-            raise _faulty(exchange, outcome.error)
+            raise relay.upstream_refusal(outcome.error, exchange)
         exchange.faults.append("upstream_keys_limited")
         headers = CIMultiDict({"Retry-After": str(math.ceil(outcome.wait or 1))})
         message = "All keys of the upstream are at their limits; ask again later."
@@ -270,7 +270,7 @@ class _Asking(Generic[A]):
         """Send the request once."""
         exchange = self.exchange
         exchange.attempts += 1
-        exchange.asked_upstream = upstream.name
+        exchange.asked_upstream, exchange.idle_timeout = upstream.name, upstream.idle_timeout
         outcome: _Outcome[A] = _Outcome(upstream, key)
         try:
             url, headers = self._addressed(upstream, key)
@@ -355,10 +355,3 @@ def _result(state: RetryCallState) -> _Outcome[A]:
     assert state.outcome is not None
     outcome: _Outcome[A] = state.outcome.result()
     return outcome
-
-
-def _faulty(exchange: Exchange, error: BaseException) -> Refusal:
-    """The answer where no upstream gave one."""
-    refusal = relay.upstream_refusal(error)
-    exchange.faults.append(refusal.code)
-    return refusal

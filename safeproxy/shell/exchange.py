@@ -84,6 +84,8 @@ class Exchange:
     """Name of the upstream asked last."""
     attempts: int = 0
     """How often an upstream was asked."""
+    idle_timeout: float = 30.0
+    """How long the upstream asked last may be silent once its answer has begun, in seconds."""
     cost: Cost | None = None
     headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
     """Headers of the proxy's own, in place of the upstream's of the same name."""

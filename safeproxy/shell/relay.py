@@ -18,7 +18,7 @@ from safeproxy.shell.exchange import Exchange
 from safeproxy.shell.headers import add_vary, response_headers, safe_reason
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.service import Service, audit_refusal
-from safeproxy.shell.upstream import FAULTS, fault_of
+from safeproxy.shell.upstream import FAULTS, begins, fault_of
 
 #: How long a finished answer's connection may take to end, so that it can be used again, in seconds.
 _TAIL = 0.1
@@ -101,7 +101,9 @@ class Stream:
             try:
                 data = await self._upstream.content.readany()
             except FAULTS as error:
-                raise upstream_refusal(error) from None
+                raise upstream_refusal(error, self._exchange) from None
+            if data and not self._exchange.upstream_bytes:
+                begins(self._upstream, self._exchange.idle_timeout)
             self._exchange.upstream_bytes += len(data)
             self._begun += await self._service.filtering(self._filter, data)
             if not data:
@@ -123,11 +125,12 @@ class Stream:
             try:
                 data = await read()
             except FAULTS as error:
-                if not self._broken_off:
-                    await self._send(await self._failing(fault_of(error).code))
+                await self._broken(error)
                 return
             now = clock()
             if data:
+                if not exchange.upstream_bytes:
+                    begins(self._upstream, exchange.idle_timeout)
                 exchange.upstream_bytes += len(data)
                 arrived.at(now)
             out = await self._in_turn(data) if waits else self._filter(data)
@@ -148,6 +151,12 @@ class Stream:
                 delivered.at(clock())
             if not data or self._broken_off:
                 return
+
+    async def _broken(self, error: BaseException) -> None:
+        """The upstream failed in mid-answer: the client is told, unless it has been told of something else."""
+        if not self._broken_off:
+            fault = fault_of(error, begun=self._exchange.upstream_bytes > 0)
+            await self._send(await self._failing(fault.code))
 
     async def _in_turn(self, data: bytes) -> bytes:
         """As `_filter`, where a detector may wait: then nothing else may enter the pipeline."""
@@ -282,13 +291,15 @@ async def relay_unfiltered(
             data = await upstream.content.readany()
         except FAULTS as error:
             exchange.ended = "upstream_error"
-            exchange.faults.append(fault_of(error).code)
+            exchange.faults.append(fault_of(error, begun=exchange.upstream_bytes > 0).code)
             if request.transport is not None:
                 request.transport.close()
             return response
         now = time.perf_counter()
         if not data:
             break
+        if not exchange.upstream_bytes:
+            begins(upstream, exchange.idle_timeout)
         exchange.upstream_bytes += len(data)
         exchange.upstream.at(now)
         await client.write(exchange, response, data)
@@ -311,6 +322,8 @@ async def _read(service: Service, exchange: Exchange, upstream: aiohttp.ClientRe
     pieces: list[bytes] = []
     try:
         async for piece in upstream.content.iter_any():
+            if not exchange.upstream_bytes:
+                begins(upstream, exchange.idle_timeout)
             exchange.upstream_bytes += len(piece)
             exchange.upstream.at(time.perf_counter())
             pieces.append(piece)
@@ -318,13 +331,14 @@ async def _read(service: Service, exchange: Exchange, upstream: aiohttp.ClientRe
                 message = f"The upstream's answer is longer than {limit} bytes (setting max_body_bytes)."
                 raise Refusal(502, "upstream_too_large", message, ended="upstream_error")
     except FAULTS as error:
-        raise upstream_refusal(error) from None
+        raise upstream_refusal(error, exchange) from None
     return b"".join(pieces)
 
 
-def upstream_refusal(error: BaseException) -> Refusal:
-    """The answer where the upstream failed before anything was delivered, or the client while it sent its body."""
+def upstream_refusal(error: BaseException, exchange: Exchange) -> Refusal:
+    """The answer, noted, where the upstream failed before anything was delivered, or the client in its body."""
     if isinstance(error.__cause__, Refusal):  # from the body that was being handed on
         return error.__cause__
-    fault = fault_of(error)
+    fault = fault_of(error, begun=exchange.upstream_bytes > 0)
+    exchange.faults.append(fault.code)
     return Refusal(fault.status, fault.code, fault.message, ended="upstream_error", retry=True)

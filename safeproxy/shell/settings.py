@@ -168,7 +168,9 @@ class Settings(BaseSettings):
     )
     connect_timeout: Seconds = Field(default=10, description="Seconds to wait for a connection to the upstream.")
     first_byte_timeout: Seconds = Field(
-        default=600, description="Seconds to wait for the upstream's answer to begin, after the request was sent."
+        default=600,
+        description="Seconds to wait for the first byte of the upstream's answer, after the request was sent: a stream "
+        "may open at once and its model think for long.",
     )
     idle_timeout: Seconds = Field(
         default=30, description="Seconds that the upstream may be silent in the middle of its answer."

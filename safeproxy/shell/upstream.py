@@ -48,27 +48,44 @@ class Fault:
     message: str
 
 
-def fault_of(error: BaseException) -> Fault:
-    """Name ``error``; addresses and messages of the upstream's own are left out."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Fault("upstream_connect_timeout", 504, "The upstream did not accept a connection in time.")
-    if isinstance(error, FirstByteTimeoutError):
-        return Fault("upstream_first_byte_timeout", 504, "The upstream did not answer in time.")
-    if isinstance(error, TotalTimeoutError):
-        return Fault("total_timeout", 504, "The answer took longer than is allowed here.")
-    if isinstance(error, TimeoutError):
-        return Fault("upstream_idle_timeout", 504, "The upstream fell silent in the middle of its answer.")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Fault("upstream_unknown_host", 502, "The upstream's name cannot be resolved.")
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Fault("upstream_tls", 502, "No secure connection to the upstream could be made.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Fault("upstream_unreachable", 502, "The upstream cannot be reached.")
-    if isinstance(error, OSError | aiohttp.ServerDisconnectedError):
-        return Fault("upstream_reset", 502, "The upstream closed the connection.")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return Fault("upstream_cut", 502, "The upstream's answer broke off or cannot be decoded.")
-    return Fault("upstream_garbled", 502, "The upstream's answer is not readable HTTP.")
+#: Kinds of errors, what is more special first.
+_FAULTS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fault], ...] = (
+    (
+        aiohttp.ConnectionTimeoutError,
+        Fault("upstream_connect_timeout", 504, "The upstream did not accept a connection in time."),
+    ),
+    (
+        FirstByteTimeoutError,
+        Fault("upstream_first_byte_timeout", 504, "The upstream did not answer in time."),
+    ),
+    (TotalTimeoutError, Fault("total_timeout", 504, "The answer took longer than is allowed here.")),
+    (TimeoutError, Fault("upstream_idle_timeout", 504, "The upstream fell silent in the middle of its answer.")),
+    (
+        aiohttp.ClientConnectorDNSError,
+        Fault("upstream_unknown_host", 502, "The upstream's name cannot be resolved."),
+    ),
+    (aiohttp.ClientSSLError, Fault("upstream_tls", 502, "No secure connection to the upstream could be made.")),
+    (aiohttp.ClientConnectorError, Fault("upstream_unreachable", 502, "The upstream cannot be reached.")),
+    (
+        (OSError, aiohttp.ServerDisconnectedError),
+        Fault("upstream_reset", 502, "The upstream closed the connection."),
+    ),
+    (
+        aiohttp.ClientPayloadError,
+        Fault("upstream_cut", 502, "The upstream's answer broke off or cannot be decoded."),
+    ),
+)
+_GARBLED = Fault("upstream_garbled", 502, "The upstream's answer is not readable HTTP.")
+
+
+def fault_of(error: BaseException, *, begun: bool = True) -> Fault:
+    """Name ``error``; addresses and messages of the upstream's own are left out.
+
+    ``begun`` says whether any of the answer's body has come.
+    """
+    if isinstance(error, aiohttp.SocketTimeoutError) and not begun:
+        error = FirstByteTimeoutError()
+    return next((fault for kinds, fault in _FAULTS if isinstance(error, kinds)), _GARBLED)
 
 
 class Upstream:
@@ -88,7 +105,7 @@ class Upstream:
         self.total_timeout = one.total_timeout or settings.total_timeout
         self._connect_timeout = one.connect_timeout or settings.connect_timeout
         self._first_byte_timeout = one.first_byte_timeout or settings.first_byte_timeout
-        self._idle_timeout = one.idle_timeout or settings.idle_timeout
+        self.idle_timeout = one.idle_timeout or settings.idle_timeout
         self._keep_alive = settings.pool_keep_alive
         self._max_header = settings.max_header_bytes
         self._max_message = settings.max_event_bytes
@@ -122,18 +139,16 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """Send a request and wait for the head of the answer. Raises one of `FAULTS`.
 
+        Its first byte may take `first_byte_timeout`, whether the head is there or not: servers of streams send that at
+        once, and then a model may think for long. When it comes, `begins` must be called.
+
         ``decode`` says whether gzip and deflate are to be undone. Redirects are the client's business.
         """
         data = io.BytesIO(body) if isinstance(body, bytes) and len(body) > _AT_ONCE else body
         with _before_the_head():
-            response = await self.session.request(
+            return await self.session.request(
                 method, url, headers=headers, data=data, allow_redirects=False, auto_decompress=decode
             )
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = self._idle_timeout
-            connection.protocol.start_timeout()
-        return response
 
     async def connect(
         self, url: URL, headers: CIMultiDict[str], protocols: list[str]
@@ -159,6 +174,14 @@ class Upstream:
             max_field_size=self._max_header,
             skip_auto_headers=_NOT_ADDED,
         )
+
+
+def begins(response: aiohttp.ClientResponse, idle_timeout: float) -> None:
+    """The first bytes of the body have come: from now on the upstream may be silent for that many seconds only."""
+    connection = response.connection
+    if connection is not None and connection.protocol is not None:
+        connection.protocol.read_timeout = idle_timeout
+        connection.protocol.start_timeout()
 
 
 @contextmanager

@@ -164,6 +164,25 @@ async def test_a_silent_upstream_is_given_up(tmp_path: Path) -> None:
         assert (closed["ended"], closed["faults"]) == ("upstream_error", ["upstream_idle_timeout"])
 
 
+async def test_a_model_may_think_before_its_first_word(tmp_path: Path) -> None:
+    """The head comes at once and then nothing for long: that is no silence in the middle."""
+    async with proxied(tmp_path, idle_timeout=0.05) as (upstream, proxy):
+        upstream.says(0.3, *stream("Hello", "!"))
+        _, _, raw = await proxy.post()
+        assert (text(raw), finishes(raw)) == ("Hello!", ["stop"])
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+async def test_an_answer_that_opens_and_says_nothing_is_given_up(tmp_path: Path, kind: str) -> None:
+    """A head alone is no first byte, whatever was to follow it."""
+    async with proxied(tmp_path, first_byte_timeout=0.2, retry_attempts=0) as (upstream, proxy):
+        upstream.says(Wait(), Content_Type=kind)
+        _, _, raw = await proxy.post()
+        assert error_of(raw)["message"]
+        closed = await proxy.closed()
+        assert (closed["ended"], closed["faults"]) == ("upstream_error", ["upstream_first_byte_timeout"])
+
+
 async def test_a_second_finish_is_not_delivered(tmp_path: Path) -> None:
     """Clients would glue two finish reasons together."""
     async with proxied(tmp_path) as (upstream, proxy):
