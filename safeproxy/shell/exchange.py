@@ -166,7 +166,7 @@ class Exchange:
             ),
             usage=usage,
             bytes=Bytes(request=self.request_bytes, upstream=self.upstream_bytes, delivered=self.delivered_bytes),
-            faults=(*self.faults, *(() if report is None else report.faults)),
+            faults=tuple(dict.fromkeys((*self.faults, *(() if report is None else report.faults)))),
             upstream=self.asked_upstream,
             attempts=self.attempts,
             cost=self.cost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,10 @@ class Upstream:
     script: list[Step] = field(default_factory=list)
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": SSE})
+    turns: list[Callable[[], None]] = field(default_factory=list)
+    """What is done before each of the next requests is answered, such as choosing another script."""
+    connections: set[object] = field(default_factory=set)
+    """The connections that requests came over."""
     mute: bool = False
     """Never answer, not even with a head."""
     url: str = ""
@@ -86,6 +90,9 @@ class Upstream:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Play the script."""
         body = await request.read()
+        self.connections.add(request.transport)
+        if self.turns:
+            self.turns.pop(0)()
         self.asked.append(
             {
                 "method": request.method,
