@@ -22,6 +22,7 @@ from safeproxy.demo.script import SCENES
 from safeproxy.rulesets import shipped
 from safeproxy.rulesets.model import ContextModel, MissSample, OnModel, RuleModel, SamplesModel
 from safeproxy.shell.paths import DEFAULT_PASS_PATHS
+from safeproxy.shell.sections import UpstreamSettings
 from safeproxy.shell.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,6 +94,15 @@ def settings_table() -> str:
     return "\n" + "\n".join(rows) + "\n\n"
 
 
+def upstreams_table() -> str:
+    """The table of an upstream's fields as it ought to stand in the README."""
+    rows = ["| field | default | meaning |", "|---|---|---|"]
+    for name, field in UpstreamSettings.model_fields.items():
+        default = "none" if field.default == "" else default_text(field.default)
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
 def test_every_command_exists_with_its_options() -> None:
     """Whoever copies a line gets no 'no such command' and no 'no such option'."""
     seen = 0
@@ -133,6 +143,18 @@ def test_options_in_prose_exist() -> None:
 def test_settings_table_is_the_settings() -> None:
     """Every setting with its default and meaning; on failure, copy the table that was expected."""
     assert section("settings") == settings_table()
+
+
+def test_upstreams_table_is_the_fields() -> None:
+    """Every field of an upstream; on failure, copy the table that was expected."""
+    assert section("upstreams") == upstreams_table()
+
+
+def test_the_example_of_upstreams_can_be_used() -> None:
+    """As far as it can be without its key files."""
+    (text,) = [body for body in blocks("yaml") if body.startswith("upstreams:\n")]
+    settings = Settings(**yaml.safe_load(text))
+    assert [one.name for one in settings.upstreams] == ["openai", "anthropic", "azure"]
 
 
 def test_pass_paths_are_the_default_ones() -> None:
