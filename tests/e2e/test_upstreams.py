@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
+from aiohttp import web
 from yarl import URL
 
 from tests.e2e.harness import CHAT, Proxy, Upstream, body, error_of, proxied, stream, text, upstream
@@ -325,3 +330,52 @@ async def test_a_websocket_goes_to_its_upstream_with_its_key(tmp_path: Path) -> 
             assert not a.asked
             assert b.asked[0]["headers"]["Authorization"] == "Bearer upstream-1"
             assert "client-" not in str(b.asked)
+
+
+@asynccontextmanager
+async def over_tls(authority: trustme.CA, *names: str) -> AsyncIterator[str]:
+    """An upstream with a certificate for ``names``; gives its address."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(body("Over TLS"))
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "names", "expected"),
+    [
+        ("own", ["127.0.0.1"], 200),
+        ("other", ["127.0.0.1"], 502),
+        (None, ["127.0.0.1"], 502),
+        ("own", ["x.example"], 502),
+    ],
+    ids=["trusted", "another authority", "the system's authorities", "another name"],
+)
+@pytest.mark.parametrize("setting", ["upstream_ca", "ca_file"])
+async def test_an_upstream_s_certificate_is_checked(
+    tmp_path: Path, setting: str, trusted: str | None, names: list[str], expected: int
+) -> None:
+    """Against the authorities of the settings, or the system's; and it must be for the host that is asked."""
+    authorities = {"own": trustme.CA(), "other": trustme.CA()}
+    file = tmp_path / "ca.pem"
+    if trusted is not None:
+        authorities[trusted].cert_pem.write_to_path(str(file))
+    given = {} if trusted is None else {setting: file}
+    async with over_tls(authorities["own"], *names) as url:
+        one = {"name": "a", "url": url, **({} if setting == "upstream_ca" else given)}
+        async with proxied(tmp_path, upstreams=[one], **({} if setting == "ca_file" else given)) as (_, proxy):
+            status, raw = await ask(proxy)
+            assert status == expected
+            if expected == 502:
+                assert error_of(raw)["code"] == "upstream_tls"
+                closed = await proxy.closed()
+                assert (closed["ended"], closed["faults"]) == ("upstream_error", ["upstream_tls"])
