@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -146,9 +147,11 @@ class Upstream:
         """
         data = io.BytesIO(body) if isinstance(body, bytes) and len(body) > _AT_ONCE else body
         with _before_the_head():
-            return await self.session.request(
+            response = await self.session.request(
                 method, url, headers=headers, data=data, allow_redirects=False, auto_decompress=decode
             )
+        _tell_of_loss(response)
+        return response
 
     async def connect(
         self, url: URL, headers: CIMultiDict[str], protocols: list[str]
@@ -182,6 +185,39 @@ def begins(response: aiohttp.ClientResponse, idle_timeout: float) -> None:
     if connection is not None and connection.protocol is not None:
         connection.protocol.read_timeout = idle_timeout
         connection.protocol.start_timeout()
+
+
+def _tell_of_loss(response: aiohttp.ClientResponse) -> None:
+    """Let who reads the body learn that the connection is lost, in any case.
+
+    aiohttp 3.14 closes it at a malformed chunk and tells nobody: its reader would wait for ever.
+    """
+    content, connection = response.content, response.connection
+    if connection is None or connection.protocol is None:
+        return  # the whole body is there
+
+    def lost(_: object) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+
+    closed = connection.protocol.closed
+    if closed is None:  # already
+        lost(None)
+        return
+    closed.remove_done_callback(_noticed)  # of an earlier answer over the same connection
+    closed.add_done_callback(_noticed)
+    closed.add_done_callback(lost)
+
+    def over() -> None:
+        closed.remove_done_callback(lost)
+
+    content.on_eof(over)
+
+
+def _noticed(closed: asyncio.Future[None]) -> None:
+    """A connection may break while nobody uses it: nothing to complain of."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 @contextmanager
