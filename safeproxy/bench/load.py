@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector
 
 from safeproxy.bench.upstream import MODEL, pieces
 from safeproxy.demo import chat
@@ -27,6 +28,14 @@ class Wish:
     pace: float
     script: str = "prose"
     note: bool = True
+    fault: str = ""
+    key: str = "none"
+    """What the client presents itself with."""
+
+    @property
+    def text(self) -> str:
+        """What the upstream says."""
+        return "".join(pieces(self.script, self.chunks))
 
 
 @dataclass(slots=True)
@@ -40,6 +49,7 @@ class Seen:
     """Whenever text arrived: the time, and the characters so far."""
     text: list[str] = field(default_factory=list)
     finish: str | None = None
+    status: int = 200
     left: float | None = None
     """When the client left of its own will."""
 
@@ -50,24 +60,25 @@ def open_session() -> ClientSession:
 
 
 async def stream(
-    session: ClientSession, base: str, wish: Wish, *, leave_after: int | None = None, read: bool = True
+    session: ClientSession,
+    base: str,
+    wish: Wish,
+    *,
+    leave_after: int | None = None,
+    read: bool = True,
+    may_fail: bool = False,
 ) -> Seen:
     """Ask for one stream and read it to its end, or leave it after so many characters.
 
-    With ``read`` false the bytes are only counted as having come, so that the client costs little.
+    With ``read`` false the bytes are only counted as having come, so that the client costs little. Raises BenchError
+    for an answer with an error's status unless it ``may_fail``.
     """
     seen = Seen(run=uuid.uuid4().hex, asked=time.monotonic())
-    metadata = {
-        "run": seen.run,
-        "chunks": str(wish.chunks),
-        "pace": str(wish.pace),
-        "script": wish.script,
-        "note": "1" if wish.note else "0",
-    }
-    body = {"model": MODEL, "stream": True, "metadata": metadata, "messages": [{"role": "user", "content": "Go on."}]}
-    async with session.post(base + chat.PATH, json=body, headers={"Authorization": "Bearer none"}) as answer:
-        if answer.status != 200:
-            raise BenchError(f"the target answered {answer.status}: {(await answer.text())[:200]}")
+    async with _asked(session, base, wish, seen.run) as answer:
+        seen.status = answer.status
+        if answer.status != 200 and may_fail:
+            return seen
+        await _check(answer)
         if not read:
             await _skim(answer.content.iter_any())
             return seen
@@ -90,10 +101,36 @@ async def stream(
     return seen
 
 
-async def _skim(arriving: AsyncIterator[bytes]) -> None:
+def _asked(session: ClientSession, base: str, wish: Wish, run: str) -> AbstractAsyncContextManager[ClientResponse]:
+    metadata = {
+        "run": run,
+        "chunks": str(wish.chunks),
+        "pace": str(wish.pace),
+        "script": wish.script,
+        "note": "1" if wish.note else "0",
+        "fault": wish.fault,
+    }
+    body = {"model": MODEL, "stream": True, "metadata": metadata, "messages": [{"role": "user", "content": "Go on."}]}
+    return session.post(base + chat.PATH, json=body, headers={"Authorization": f"Bearer {wish.key}"})
+
+
+async def _check(answer: ClientResponse) -> None:
+    if answer.status != 200:
+        raise BenchError(f"the target answered {answer.status}: {(await answer.text())[:200]}")
+
+
+async def skim(session: ClientSession, base: str, wish: Wish, count: Callable[[int], object]) -> None:
+    """Ask for one stream and tell ``count`` of the bytes of its body as they come. Raises BenchError."""
+    async with _asked(session, base, wish, "skimmed") as answer:
+        await _check(answer)
+        await _skim(answer.content.iter_any(), count)
+
+
+async def _skim(arriving: AsyncIterator[bytes], count: Callable[[int], object] = lambda _: None) -> None:
     """Read to the end; BenchError if the answer did not end as it should."""
     tail = b""
     async for data in arriving:
+        count(len(data))
         tail = (tail + data)[-len(chat.DONE) :]
     if tail != chat.DONE:
         raise BenchError("a stream broke off before its end")
@@ -118,7 +155,11 @@ async def many(base: str, wish: Wish, streams: int, *, read: bool = True) -> lis
 
 def check_clean(all_seen: Sequence[Seen], wish: Wish) -> None:
     """Clean prose must arrive as it was sent; BenchError if it does not."""
-    sent = "".join(pieces(wish.script, wish.chunks))
     for seen in all_seen:
-        if "".join(seen.text) != sent or seen.finish != "stop":
+        if not is_whole(seen, wish.text):
             raise BenchError("clean prose did not arrive as it was sent: the figures would mean nothing")
+
+
+def is_whole(seen: Seen, text: str) -> bool:
+    """Whether all of ``text`` has arrived, and its end."""
+    return "".join(seen.text) == text and seen.finish == "stop"

@@ -22,7 +22,7 @@ from aiohttp import web
 
 import safeproxy
 from safeproxy.bench.load import BenchError
-from safeproxy.bench.rules import HASH_KEY
+from safeproxy.system import allow_many_files, calculate_on_one_core
 
 #: Longest line between parent and child: the notes of some hundred streams.
 _LINE_LIMIT = 256 * 2**20
@@ -40,6 +40,7 @@ class Child:
         self._settings = settings
         self.base = ""
         """The origin it serves, once it runs."""
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -75,8 +76,9 @@ class Child:
 
     async def ask(self, command: str) -> dict[str, Any]:
         """Send a command and give the answer; BenchError if the child has died."""
-        self._pipes[0].write(command.encode() + b"\n")
-        return await self._read()
+        async with self._asking:
+            self._pipes[0].write(command.encode() + b"\n")
+            return await self._read()
 
     async def _read(self) -> dict[str, Any]:
         line = await self._pipes[1].readline()
@@ -102,17 +104,17 @@ class Child:
 def usage() -> dict[str, float]:
     """The CPU time of this process in seconds, and its memory now and at its peak in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    now, highest = _memory() or (peak, peak)
+    now, highest = memory_of("self") or (peak, peak)
     return {"cpu": time.process_time(), "memory": now, "peak": highest}
 
 
-def _memory() -> tuple[int, int] | None:
+def memory_of(process: int | str) -> tuple[int, int] | None:
     """Bytes of memory held now and at the peak, or None where the system does not say so in ``/proc``.
 
     On Linux the peak that getrusage gives is no use here: it starts from that of the process one was forked from.
     """
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     except OSError:
         return None
     sizes = {
@@ -150,16 +152,18 @@ def _relay(upstream: str) -> tuple[AbstractAsyncContextManager[str], Commands]:
     return _plain(create_relay(upstream)), {}
 
 
-def _proxy(upstream: str, rules: list[str], audit: str) -> tuple[AbstractAsyncContextManager[str], Commands]:
-    """As `safeproxy serve` does it."""
+def _proxy(*, bare: bool = False, **settings: Any) -> tuple[AbstractAsyncContextManager[str], Commands]:
+    """As `safeproxy serve` does it; ``bare`` leaves nothing of it but the relay and the filter."""
+    from safeproxy.bench.proxying import commands, without_observers
     from safeproxy.shell.app import create_app
     from safeproxy.shell.serve import running, settle_memory
     from safeproxy.shell.settings import Settings
 
-    paths = tuple(Path(path) for path in rules)
-    app = create_app(Settings(upstream=upstream, rules=paths, audit=Path(audit), hash_key=HASH_KEY.decode()))
+    app = create_app(Settings(**settings))
+    if bare:
+        without_observers(app)
     settle_memory()
-    return running(app, "127.0.0.1", 0), {}
+    return running(app, "127.0.0.1", 0), commands(app)
 
 
 _ROLES: dict[str, Role] = {"upstream": _upstream, "relay": _relay, "proxy": _proxy}
@@ -193,6 +197,8 @@ def main() -> None:
     """Run one server: the role and its settings (JSON) are the arguments."""
     # Whatever the server's libraries print goes to standard error: standard output is the line to the parent.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    calculate_on_one_core()
+    allow_many_files()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(sys.argv[1], json.loads(sys.argv[2]), answers))

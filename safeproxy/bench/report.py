@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+#: The targets of the section ``overhead``.
+AROUND, AROUND_REDIS = "keys, limits, metrics, audit", "the same, limits in Redis"
+
 Results = Mapping[str, Any]
 """The figures by section; a section that was not run is missing. Times in seconds, memory in bytes."""
 
@@ -19,13 +22,17 @@ class Row:
     least: float
     aim: float
     measured: float | None
+    rising: bool = False
+    """Whether more is better."""
 
     @property
     def verdict(self) -> str:
         """``aim``, ``reached``, ``MISSED``, or a dash."""
         if self.measured is None:
             return "-"
-        return "aim" if self.measured <= self.aim else "reached" if self.measured <= self.least else "MISSED"
+        sign = -1 if self.rising else 1
+        measured, aim, least = (sign * value for value in (self.measured, self.aim, self.least))
+        return "aim" if measured <= aim else "reached" if measured <= least else "MISSED"
 
     def form(self) -> dict[str, str | float | None]:
         """The row for machines."""
@@ -52,6 +59,16 @@ def _scaled(value: float | None, factor: float) -> float | None:
 
 def _extra(value: float | None, base: float | None) -> float | None:
     return value - base if value is not None and base is not None else None
+
+
+def _milli(value: float | None) -> float | None:
+    return _scaled(value, 1e3)
+
+
+def _sum(*values: float | None) -> float | None:
+    """Of what has been measured; what is below nothing counts as nothing."""
+    known = [max(0, value) for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def rows(results: Results) -> list[Row]:
@@ -117,6 +134,51 @@ def rows(results: Results) -> list[Row]:
             _scaled(_get(results, "models", "process", "all tiers", "peak"), megabytes),
         ),
         Row("scan of 1 MB, the whole command", "s", 2, 0.3, _get(results, "filter", "scan_megabyte_seconds")),
+        *_production_rows(results),
+    ]
+
+
+def _production_rows(results: Results) -> list[Row]:
+    capacity = _get(results, "capacity")
+    around = [_get(results, "overhead", name, "to_bare") for name in (AROUND, AROUND_REDIS)]
+    throughput = [_get(results, "workers", count, "bytes") for count in ("2", "1")]
+    long, soak = _get(results, "long"), _get(results, "soak")
+    left_over = _get(soak, "left_over")
+    return [
+        Row(
+            "upstream closed after a shutdown, p99", "ms", 200, 20, _milli(_get(results, "closing", "shutdown", "p99"))
+        ),
+        Row("2,000 streams at once, lost", "", 0, 0, _get(capacity, "lost")),
+        Row("2,000 streams at once, memory for each", "kB", 100, 40, _scaled(_get(capacity, "per_stream"), 2**-10)),
+        Row("keys, limits, metrics and audit, CPU per chunk against the filter alone", "x", 1.15, 1.05, around[0]),
+        Row("the same with limits in Redis", "x", 1.15, 1.05, around[1]),
+        Row("throughput of two workers against one", "x", 1.7, 1.7, _ratio(*throughput), rising=True),
+        Row("50 streams for 10 minutes, lost", "", 0, 0, _get(long, "ended", "lost")),
+        Row("50 streams for 10 minutes, memory growth", "%", 5, 5, _scaled(_get(long, "growth"), 100)),
+        Row(
+            "upstream closed after the client left, those 10 minutes, p99",
+            "ms",
+            200,
+            20,
+            _milli(_get(long, "closing", "p99")),
+        ),
+        Row("soak of 15 minutes: streams not as they must be", "", 0, 0, _get(soak, "ended", "lost")),
+        Row(
+            "soak: streams and records with what must not be seen",
+            "",
+            0,
+            0,
+            _sum(_get(soak, "leaked"), _get(soak, "told")),
+        ),
+        Row("soak: requests without their records", "", 0, 0, _get(soak, "unrecorded")),
+        Row(
+            "soak: files, sockets and tasks left over",
+            "",
+            0,
+            0,
+            _sum(*(_get(left_over, what) for what in ("files", "tasks", "running"))),
+        ),
+        Row("soak: memory growth", "%", 5, 5, _scaled(_get(soak, "growth"), 100)),
     ]
 
 
@@ -253,6 +315,65 @@ def _closing_details(figures: Results) -> str:
     return table(("upstream closed after", "p50", "p99", "max"), lines)
 
 
+def _capacity_details(figures: Results) -> str:
+    line = (
+        number(figures["streams"]),
+        number(figures["lost"]),
+        number(figures["per_stream"] / 2**10, "kB"),
+        number(figures["idle"] / 2**20, "MB"),
+        number(figures["peak"] / 2**20, "MB"),
+        number(figures["cpu_share"] * 100, "%"),
+        number(figures["cpu_per_chunk"] * 1e6, "us"),
+    )
+    header = ("streams, a piece a second", "lost", "memory each", "idle", "peak", "of one core", "CPU/chunk")
+    return table(header, [line])
+
+
+def _overhead_details(figures: Results) -> str:
+    lines = [
+        (name, number(one["cpu_per_chunk"] * 1e6, "us"), number(one["to_bare"], "x")) for name, one in figures.items()
+    ]
+    return table(("50 streams of 150 chunks", "CPU/chunk", "to the filter alone"), lines)
+
+
+def _worker_details(figures: Results) -> str:
+    lines = [
+        (
+            workers,
+            number(one["bytes"] / 1e6, "MB/s"),
+            *(number(one[f"{who}_cpu"] * 100, "%") for who in ("proxy", "upstream", "load")),
+        )
+        for workers, one in figures.items()
+    ]
+    return table(("workers", "answers", "proxy, of one core", "upstream", "clients"), lines)
+
+
+def _endurance_details(figures: Results) -> str:
+    closing = figures["closing"]
+    line = (
+        number(figures["seconds"], "s"),
+        number(figures["streams"]),
+        number(sum(number for outcome, number in figures["ended"].items() if outcome != "lost")),
+        number(figures["memory"] / 2**20, "MB"),
+        number(figures["growth"] * 100, "%"),
+        *(number(closing[key] * 1e3, "ms") for key in ("p50", "p99", "max")),
+    )
+    header = ("lasted", "at a time", "streams", "memory", "growth", "closed p50", "p99", "max")
+    ended = ", ".join(f"{outcome} {number}" for outcome, number in sorted(figures["ended"].items()))
+    faults = "".join(f"\n- {fault}" for fault in figures["faults"])
+    return table(header, [line]) + f"\n\nHow they ended: {ended}" + faults
+
+
+def _soak_details(figures: Results) -> str:
+    left = ", ".join(f"{what} {number}" for what, number in figures["left_over"].items())
+    records = ", ".join(f"{ended} {number}" for ended, number in sorted(figures["records"].items()))
+    return (
+        _endurance_details(figures)
+        + f"\n\n{figures['requests']} requests, {figures['unrecorded']} without their records; {figures['reloads']} "
+        + f"times the rules were loaded anew; more than before: {left}\n\nAs recorded: {records}"
+    )
+
+
 def _leak_details(figures: Results) -> str:
     lines = [
         (channel, *(number(one[key]) for key in ("cuttings", "leaked", "differing")))
@@ -271,5 +392,10 @@ _DETAILS = {
     "first_token": _first_token_details,
     "memory": _memory_details,
     "closing": _closing_details,
+    "capacity": _capacity_details,
+    "overhead": _overhead_details,
+    "workers": _worker_details,
+    "long": _endurance_details,
+    "soak": _soak_details,
     "leaks": _leak_details,
 }

@@ -17,6 +17,10 @@ from safeproxy.events import Action, ChannelKind
 HASH_KEY = b"the key of the benchmark"
 #: Halts a stream with its last piece: no rule's match goes on through a closing parenthesis. It occurs in no prose.
 HALT_SENTENCE = " (the zanzibar sentence)"
+#: Made up. A shipped rule finds the address in it.
+FINDING_SENTENCE = " (write to zebulon.quixote@harbourlight-mail.com or ask at the door)"
+#: What of it must never be seen.
+ADDRESS = "zebulon.quixote@harbourlight-mail.com"
 HALT_RULE = Rule(
     id="bench-halt",
     title="The sentence that the benchmark halts on",

@@ -15,12 +15,26 @@ from safeproxy import rulesets
 from safeproxy.bench import filtering, leaks, measure, models, streams
 from safeproxy.bench import rules as bench_rules
 from safeproxy.bench.process import Child
+from safeproxy.bench.production import ABOUT, Production
 from safeproxy.bench.streams import DIRECT, RELAY, Target
 from safeproxy.core.rule import Rule
 from safeproxy.core.ruleset import RuleSet
 from safeproxy.shell.serve import loop_factory
 
-SECTIONS = ("filter", "models", "streams", "first_token", "memory", "closing", "leaks")
+SECTIONS = (
+    "filter",
+    "models",
+    "streams",
+    "first_token",
+    "memory",
+    "closing",
+    "capacity",
+    "overhead",
+    "workers",
+    "leaks",
+)
+#: Sections that take many minutes and are run only when they are named, and for how many minutes.
+LASTING = {"long": 10.0, "soak": 15.0}
 #: The rules of all tiers: the shipped ones, and those that ask models.
 EVERYTHING = "all tiers"
 #: Rule sets by name; the shipped rules as they are, the others made of them.
@@ -34,6 +48,12 @@ class Plan:
     sections: Sequence[str] = SECTIONS
     streams: Sequence[int] = (1, 50, 200)
     quick: bool = False
+    minutes: float | None = None
+    """How long the lasting sections last, if not as long as they should."""
+
+    def seconds(self, section: str) -> float:
+        """How long a lasting section lasts."""
+        return 60 * (LASTING[section] if self.minutes is None else self.minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +124,16 @@ async def _network(
     """The sections that need an upstream; each proxy has an audit folder of its own."""
     quick = plan.quick
     async with Child("upstream") as upstream:
-        direct = Target(DIRECT, upstream.base)
 
         @asynccontextmanager
-        async def proxy(name: str, paths: Sequence[Path]) -> AsyncIterator[Target]:
-            audit = tempfile.mkdtemp(dir=folder)
-            settings = {"upstream": upstream.base, "rules": [str(path) for path in paths], "audit": audit}
-            async with Child("proxy", **settings) as child:
+        async def proxy(name: str, paths: Sequence[Path], **settings: Any) -> AsyncIterator[Target]:
+            given = {
+                "upstream": upstream.base,
+                "rules": [str(path) for path in paths],
+                "audit": tempfile.mkdtemp(dir=folder),
+                "hash_key": bench_rules.HASH_KEY.decode(),
+            }
+            async with Child("proxy", **{**given, **settings}) as child:
                 yield Target(name, child.base, child)
 
         @asynccontextmanager
@@ -124,18 +147,7 @@ async def _network(
                 say("starting the proxies with: " + ", ".join(wanted))
                 opening = [relay(), *(proxy(name, files.paths[name]) for name in wanted)]
                 started = await asyncio.gather(*(stack.enter_async_context(one) for one in opening))
-                targets = [direct, *started]
-                few = [target for target in targets if target.name in (DIRECT, RELAY, "shipped")]
-                if "first_token" in plan.sections:
-                    say("first token: one stream at a time")
-                    results["first_token"] = await streams.measure_first_token(few, requests=15 if quick else 40)
-                if "streams" in plan.sections:
-                    shapes = streams.shapes(plan.streams, quick=quick)
-                    say("streams: " + ", ".join(shape.name for shape in shapes))
-                    results["streams"] = {
-                        shape.name: await streams.measure_shape(upstream, targets if shape.all_rules else few, shape)
-                        for shape in shapes
-                    }
+                await _compared(plan, upstream, [Target(DIRECT, upstream.base), *started], results, say)
         if "models" in plan.sections:
             say("models: start and memory")
             results["models"]["process"] = {
@@ -154,6 +166,38 @@ async def _network(
             async with relay() as naive, proxy("halting", files.halting) as halting:
                 both = {RELAY: naive, "halting": halting}
                 results["closing"] = await streams.measure_closing(upstream, both, times=20 if quick else 100)
+            async with proxy("stopping", files.halting, shutdown_grace=0) as stopping:
+                results["closing"]["shutdown"] = await streams.measure_shutdown(upstream, stopping, count=50)
+        await _production(plan, Production(upstream, folder, proxy, files.halting, quick=quick), results, say)
+
+
+async def _compared(
+    plan: Plan, upstream: Child, targets: list[Target], results: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    """The sections in which the targets take turns."""
+    few = [target for target in targets if target.name in (DIRECT, RELAY, "shipped")]
+    if "first_token" in plan.sections:
+        say("first token: one stream at a time")
+        results["first_token"] = await streams.measure_first_token(few, requests=15 if plan.quick else 40)
+    if "streams" in plan.sections:
+        shapes = streams.shapes(plan.streams, quick=plan.quick)
+        say("streams: " + ", ".join(shape.name for shape in shapes))
+        results["streams"] = {
+            shape.name: await streams.measure_shape(upstream, targets if shape.all_rules else few, shape)
+            for shape in shapes
+        }
+
+
+async def _production(plan: Plan, production: Production, results: dict[str, Any], say: Callable[[str], None]) -> None:
+    for section in ("capacity", "overhead", "workers"):
+        if section in plan.sections:
+            say(f"{section}: {ABOUT[section]}")
+            results[section] = await getattr(production, section)()
+    for section in LASTING:
+        if section in plan.sections:
+            seconds = plan.seconds(section)
+            say(f"{section}: {ABOUT[section]}, {seconds / 60:g} minutes")
+            results[section] = await getattr(production, section)(seconds)
 
 
 async def _process_figures(opening: AbstractAsyncContextManager[Target]) -> dict[str, Any]:

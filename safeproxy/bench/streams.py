@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -166,7 +167,8 @@ async def memory_under_load(target: Target, *, streams: int, chunks: int) -> dic
 async def measure_closing(upstream: Child, targets: Mapping[str, Target], *, times: int) -> dict[str, Any]:
     """Seconds until the upstream sees its stream closed: after the client left, and after a halt.
 
-    ``targets`` maps names to targets; the halt is measured where the target halts (the name ``halting``).
+    Up to 50 streams run at once. ``targets`` maps names to targets; the halt is measured where the target halts (the
+    name ``halting``).
     """
     figures: dict[str, Any] = {}
     for name, target in targets.items():
@@ -177,8 +179,8 @@ async def measure_closing(upstream: Child, targets: Mapping[str, Target], *, tim
 
 
 async def _leave(upstream: Child, target: Target, times: int) -> list[float]:
-    """Clients that leave in the middle of a paced stream, a few at a time."""
-    wish = Wish(chunks=400, pace=0.01)
+    """Clients that leave in the middle of a paced stream, 50 streams at a time."""
+    wish = Wish(chunks=400, pace=0.02)
     seen = await _some_at_a_time(target, wish, times, leave_after=60)
     notes = await _closed_notes(upstream, seen)
     return [notes[s.run]["closed"] - s.left for s in seen if s.left is not None]
@@ -186,7 +188,7 @@ async def _leave(upstream: Child, target: Target, times: int) -> list[float]:
 
 async def _halt(upstream: Child, target: Target, times: int) -> list[float]:
     """Streams that halt: from the sending of the piece that decides the halt."""
-    wish = Wish(chunks=400, pace=0.01, script="halt")
+    wish = Wish(chunks=400, pace=0.02, script="halt")
     seen = await _some_at_a_time(target, wish, times)
     if any(s.finish != "content_filter" for s in seen):
         raise BenchError("a stream that should have been halted was not")
@@ -195,8 +197,24 @@ async def _halt(upstream: Child, target: Target, times: int) -> list[float]:
     return [notes[s.run]["closed"] - notes[s.run]["sent"][decided][0] for s in seen]
 
 
+async def measure_shutdown(upstream: Child, target: Target, *, count: int) -> dict[str, Any]:
+    """Seconds from the order to stop until the upstream sees its streams closed, where nothing is waited for."""
+    assert target.child is not None
+    wish = Wish(chunks=400, pace=0.02)
+    async with load.open_session() as session:
+        running = [asyncio.create_task(load.stream(session, target.base, wish)) for _ in range(count)]
+        await asyncio.sleep(2)
+        ordered = time.monotonic()
+        await target.child.ask("stop")
+        seen = await asyncio.gather(*running)
+    if any(s.finish is not None for s in seen):
+        raise BenchError("a stream that was broken off by a shutdown looks finished")
+    notes = await _closed_notes(upstream, seen)
+    return asdict(summary([notes[s.run]["closed"] - ordered for s in seen]))
+
+
 async def _some_at_a_time(target: Target, wish: Wish, times: int, *, leave_after: int | None = None) -> list[Seen]:
-    gate = asyncio.Semaphore(5)
+    gate = asyncio.Semaphore(50)
 
     async def one(session: Any) -> Seen:
         async with gate:

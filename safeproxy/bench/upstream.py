@@ -1,8 +1,8 @@
 """The benchmark's upstream: streams prose at a set pace, and notes when it sent what and when its reader left.
 
 A request says what it wants in its ``metadata`` (strings, as the API has it): ``run`` names the stream, ``chunks`` and
-``pace`` (seconds between chunks, 0: as fast as they go), ``script`` (``prose`` or ``halt``), ``note`` (``1``: keep
-the times).
+``pace`` (seconds between chunks, 0: as fast as they go), ``script`` (one of `SCRIPTS`), ``note`` (``1``: keep the
+times), ``fault`` (one of `FAULTS`, or empty).
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from typing import Any
 from aiohttp import web
 
 from safeproxy.bench import prose
-from safeproxy.bench.rules import HALT_SENTENCE
+from safeproxy.bench.rules import FINDING_SENTENCE, HALT_SENTENCE
 from safeproxy.demo import chat
 
 MODEL = "bench-model"
-#: Pieces of prose before the sentence that halts.
+#: Pieces of prose before the sentence that halts, or in which something is found.
 BEFORE_HALT = 20
+#: Prose, and what stands in its midst.
+SCRIPTS = {"prose": "", "halt": HALT_SENTENCE, "finding": FINDING_SENTENCE}
+#: How a stream may fail: with an error before it begins, or in its midst.
+EARLY_FAULTS = ("status", "html")
+FAULTS = (*EARLY_FAULTS, "reset", "silence", "unfinished", "malformed")
+#: Events that are written together where there is no pace.
+_AT_ONCE = 64
+#: Longer than any target should wait, in seconds.
+_SILENCE = 60.0
 
 
 @dataclass(slots=True)
@@ -37,15 +46,21 @@ class Notes:
 @lru_cache(maxsize=8)
 def pieces(script: str, count: int) -> tuple[str, ...]:
     """The pieces of text of a stream, cached for they are the same for many."""
-    if script == "prose":
+    if not SCRIPTS[script]:
         return tuple(prose.chunks(count))
-    sentence = prose.tokens(HALT_SENTENCE)
-    return (*prose.chunks(BEFORE_HALT), *sentence, *prose.chunks(count))
+    return (*prose.chunks(BEFORE_HALT), *prose.tokens(SCRIPTS[script]), *prose.chunks(count))
 
 
 @lru_cache(maxsize=8)
 def _events(script: str, count: int) -> tuple[bytes, ...]:
     return tuple(chat.text_chunks(pieces(script, count), model=MODEL))
+
+
+@lru_cache(maxsize=8)
+def _slices(script: str, count: int) -> tuple[bytes, ...]:
+    """The same for streams as fast as they go: many at once, for then the upstream must cost next to nothing."""
+    events = _events(script, count)
+    return tuple(b"".join(events[at : at + _AT_ONCE]) for at in range(0, len(events), _AT_ONCE))
 
 
 class Upstream:
@@ -70,18 +85,23 @@ class Upstream:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         wish = (await request.json())["metadata"]
-        script, count, pace = wish["script"], int(wish["chunks"]), float(wish["pace"])
+        script, count, pace, fault = wish["script"], int(wish["chunks"]), float(wish["pace"]), wish.get("fault", "")
+        if fault in EARLY_FAULTS:
+            return _error(fault)
         notes = Notes()
         if wish["note"] == "1":
             self._notes[wish["run"]] = notes
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             await response.prepare(request)
-            if pace:
+            if fault:
+                await response.write(b"".join(_events(script, count)[: count // 2]))
+                await _fail(request, response, fault)
+            elif pace:
                 await _paced(response, notes, script, count, pace)
             else:
-                for event in _events(script, count):
-                    await response.write(event)
+                for data in _slices(script, count):
+                    await response.write(data)
             await response.write_eof()
         except (asyncio.CancelledError, ConnectionError):
             notes.closed = time.monotonic()
@@ -101,3 +121,20 @@ async def _paced(response: web.StreamResponse, notes: Notes, script: str, count:
         due += pace
         await asyncio.sleep(max(0.0, due - time.monotonic()))
     await response.write(finish + done)
+
+
+def _error(fault: str) -> web.Response:
+    """What is no stream at all."""
+    if fault == "html":
+        return web.Response(status=502, text="<h1>Bad gateway</h1>", content_type="text/html")
+    return web.json_response({"error": {"message": "overloaded", "type": "server_error"}}, status=500)
+
+
+async def _fail(request: web.Request, response: web.StreamResponse, fault: str) -> None:
+    """End a stream that has begun as it should not."""
+    if fault == "reset" and request.transport is not None:
+        request.transport.abort()
+    elif fault == "silence":
+        await asyncio.sleep(_SILENCE)
+    elif fault == "malformed":
+        await response.write(b'data: {"choices": [\n\n')

@@ -17,6 +17,7 @@ from safeproxy.cli.eval_command import eval_
 from safeproxy.cli.key_commands import keys
 from safeproxy.cli.model_commands import models
 from safeproxy.cli.rule_commands import rules
+from safeproxy.system import calculate_on_one_core
 
 if TYPE_CHECKING:
     from safeproxy.core.ruleset import RuleSet
@@ -29,6 +30,7 @@ SCAN_PIECE = 65_536
 @click.version_option(__version__, prog_name="safeproxy")
 def main() -> None:
     """A streaming content-safety proxy for LLM APIs."""
+    calculate_on_one_core()
 
 
 @main.command()

@@ -23,22 +23,31 @@ from safeproxy.cli.common import Unusable, plain_errors
     "sections",
     multiple=True,
     metavar="SECTION",
-    help="Run this section only; may be repeated: filter, models, streams, first_token, memory, closing, leaks.",
+    help="Run this section only; may be repeated: filter, models, streams, first_token, memory, closing, capacity, "
+    "overhead, workers, leaks; and long, soak, which are run only when they are named.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True, max=24 * 60),
+    help="How long the sections long and soak last.  [default: 10 and 15]",
 )
 @plain_errors
-def bench(quick: bool, json_file: str | None, leaks: bool, streams: str, sections: tuple[str, ...]) -> None:
+def bench(
+    quick: bool, json_file: str | None, leaks: bool, streams: str, sections: tuple[str, ...], minutes: float | None
+) -> None:
     """Measure the proxy and look for leaks.
 
-    Starts an upstream, a naive relay and the proxy with several rule sets on loopback, and loads them: about five
+    Starts an upstream, a naive relay and the proxy with several rule sets on loopback, and loads them: about ten
     minutes. The memory, time and ratios hold for this machine and this run.
     """
     from safeproxy.bench import report
-    from safeproxy.bench.run import SECTIONS, Plan, run
+    from safeproxy.bench.run import LASTING, SECTIONS, Plan, run
 
-    if unknown := [section for section in sections if section not in SECTIONS]:
-        raise Unusable(f"there is no section {unknown[0]!r}; expected one of {', '.join(SECTIONS)}")
+    known = (*SECTIONS, *LASTING)
+    if unknown := [section for section in sections if section not in known]:
+        raise Unusable(f"there is no section {unknown[0]!r}; expected one of {', '.join(known)}")
     wanted = [section for section in sections or SECTIONS if leaks or section != "leaks"]
-    results = run(Plan(wanted, _counts(streams), quick), lambda line: click.echo(line, err=True))
+    results = run(Plan(wanted, _counts(streams), quick, minutes), lambda line: click.echo(line, err=True))
     if json_file is not None:
         form = json.dumps({**results, "rows": [row.form() for row in report.rows(results)]}, indent=2)
         with click.open_file(json_file, "w", encoding="utf-8") as file:

@@ -29,13 +29,12 @@ from safeproxy.errors import RuleError
 from safeproxy.plugins.guard import Breaker, Fault, Guard, PluginError
 from safeproxy.plugins.model import Facts, WindowedModel, findings
 from safeproxy.plugins.settings import WorkerSettings
+from safeproxy.system import calculate_on_one_core
 
 #: Longest answer of a worker that is read, in bytes.
 MAX_ANSWER = 1 << 20
 #: Seconds that a worker gets to end by itself before it is killed.
 _GOODBYE = 0.2
-#: Libraries that calculate take one core in each worker, unless the environment says otherwise.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def in_workers(
@@ -259,4 +258,6 @@ def _environment() -> dict[str, str]:
     """A worker imports what this process can import; the proxy's settings, keys among them, are not its business."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("SAFEPROXY_")}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return {**dict.fromkeys(_THREADS, "1"), **ours, "PYTHONPATH": paths}
+    environment = {**ours, "PYTHONPATH": paths}
+    calculate_on_one_core(environment)
+    return environment

@@ -21,6 +21,7 @@ from safeproxy.shell.service import SERVICE
 from safeproxy.shell.settings import Settings
 from safeproxy.shell.tls import Certificate
 from safeproxy.shell.workers import supervise
+from safeproxy.system import allow_many_files
 
 #: After the warm-up the automaton's caches are frozen; what streams allocate dies young, so the full
 #: collections, which stall all streams, may be rare.
@@ -42,6 +43,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) 
 def serve_here(settings: Settings, announce: Callable[[str], None], parent: IO[str] | None = None) -> None:
     """Run the proxy in this process, until ``parent`` is closed if that is given. Raises ConfigError."""
     app = create_app(settings)
+    allow_many_files()
     settle_memory()
     quiet_logs()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

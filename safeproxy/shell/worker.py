@@ -13,6 +13,7 @@ import sys
 from safeproxy.errors import SafeproxyError
 from safeproxy.shell import workers
 from safeproxy.shell.serve import serve_here
+from safeproxy.system import calculate_on_one_core
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
         answers.write(json.dumps(said) + "\n")
         answers.flush()
 
+    calculate_on_one_core()
     try:
         settings = workers.load(_first_line(sys.stdin.fileno()))
         serve_here(settings, lambda url: tell(listens=url), parent=sys.stdin)
