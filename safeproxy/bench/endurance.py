@@ -32,8 +32,10 @@ LOOK = 2.0
 SETTLE = 10.0
 #: What is found, or a part of it: not even that may be seen.
 _NEVER = ADDRESS.partition("@")[0]
+#: Has the form of a client key and is none.
+WRONG_KEY = "sp-000000000000-" + "x" * 43
 #: Lengths of the streams, in pieces. Few: the upstream keeps the events of each.
-_LENGTHS = (60, 250, 750)
+LENGTHS = (60, 250, 750)
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ async def measure_long(
     until = time.monotonic() + seconds
 
     async def one(session: ClientSession) -> None:
-        wish = Wish(rng.choice(_LENGTHS), pace, note=rng.random() < 0.2)
+        wish = Wish(rng.choice(LENGTHS), pace, note=rng.random() < 0.2)
         leaves = rng.randrange(1, len(wish.text) // 2) if wish.note else None
         try:
             seen = await load.stream(session, target.base, wish, leave_after=leaves)
@@ -77,7 +79,7 @@ async def measure_long(
             return
         if seen.left is not None:
             tally.left[seen.run] = seen.left
-        _judge(tally, seen, wish.text)
+        judge(tally, seen, wish.text)
 
     async with _watched(target) as samples:
         closed = await _keep_going(upstream, streams, until, one)
@@ -90,7 +92,7 @@ async def measure_long(
         "ended": dict(tally.ended),
         "faults": tally.faults,
         "closing": asdict(summary(delays)),
-        **_memory(samples),
+        **memory(samples),
     }
 
 
@@ -125,7 +127,7 @@ async def measure_soak(
     assert child is not None
     rng, tally = random.Random(2), Tally()  # noqa: S311 - repeatable
     expected = {
-        (script, count): _filtered(disturbance.ruleset, script, count) for script in SCRIPTS for count in _LENGTHS
+        (script, count): _filtered(disturbance.ruleset, script, count) for script in SCRIPTS for count in LENGTHS
     }
     await load.many(target.base, Wish(20, 0.02, key=disturbance.key, note=False), streams)
     await asyncio.sleep(SETTLE)
@@ -142,7 +144,7 @@ async def measure_soak(
             return
         if seen.left is not None:
             tally.left[seen.run] = seen.left
-        _judge_disturbed(tally, seen, wish, *expected[wish.script, wish.chunks])
+        judge_disturbed(tally, seen, wish, *expected[wish.script, wish.chunks])
 
     disturbing = asyncio.create_task(_disturb(child, disturbance))
     try:
@@ -165,8 +167,8 @@ async def measure_soak(
         "left_over": {what: after[what] - before[what] for what in ("files", "tasks", "running")},
         "reloads": after["reloads"],
         "rules_fault": after["rules_fault"],
-        **_records(disturbance.audit, requests),
-        **_memory(samples),
+        **records(disturbance.audit, requests),
+        **memory(samples),
     }
 
 
@@ -175,12 +177,12 @@ def _wish(rng: random.Random, key: str, pace: float) -> Wish:
     lot = rng.random()
     fault = rng.choice(FAULTS) if lot < 0.15 else ""
     return Wish(
-        rng.choice(_LENGTHS),
+        rng.choice(LENGTHS),
         pace,
         script=rng.choices(tuple(SCRIPTS), (5, 1, 4))[0],
         note=0.15 <= lot < 0.35,
         fault=fault,
-        key=key if lot < 0.97 else "sp-000000000000-" + "x" * 43,
+        key=key if lot < 0.97 else WRONG_KEY,
     )
 
 
@@ -191,8 +193,8 @@ def _filtered(rules: RuleSet, script: str, count: int) -> tuple[str, bool]:
     return text, stream.halted
 
 
-def _judge(tally: Tally, seen: Seen, text: str) -> None:
-    """A stream that nothing disturbs."""
+def judge(tally: Tally, seen: Seen, text: str) -> None:
+    """Judge a stream that nothing disturbs."""
     said = "".join(seen.text)
     if seen.left is not None:
         tally.note("left", "" if text.startswith(said) else "not the beginning of the text")
@@ -200,10 +202,11 @@ def _judge(tally: Tally, seen: Seen, text: str) -> None:
         tally.note("whole", "" if said == text and seen.finish == "stop" else "not the whole text")
 
 
-def _judge_disturbed(tally: Tally, seen: Seen, wish: Wish, text: str, halted: bool) -> None:
+def judge_disturbed(tally: Tally, seen: Seen, wish: Wish, text: str, halted: bool) -> None:
+    """Judge a stream of which the whole text, filtered, is ``text``, and ends in a halt if ``halted``."""
     said = "".join(seen.text)
     tally.leaked += _NEVER in said
-    if not wish.key.startswith("sp-0000"):
+    if wish.key != WRONG_KEY:
         _judge_known(tally, seen, wish, text, halted)
     else:
         tally.note("unknown key", "" if seen.status == 401 and not said else f"status {seen.status}")
@@ -270,7 +273,7 @@ async def _watched(target: Target) -> AsyncIterator[list[float]]:
             await watching
 
 
-def _memory(samples: Sequence[float]) -> dict[str, float]:
+def memory(samples: Sequence[float]) -> dict[str, float]:
     """The growth after the first quarter, as a share of what was held in the second."""
     quarter = max(1, len(samples) // 4)
     base = statistics.median(samples[quarter : 2 * quarter])
@@ -305,7 +308,7 @@ async def _settled(child: Child, before: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _records(audit: Path, requests: int) -> dict[str, Any]:
+def records(audit: Path, requests: int) -> dict[str, Any]:
     """Whether each request was opened and closed in the trail, and nothing in it tells what was found."""
     opened: Counter[str] = Counter()
     closed: Counter[str] = Counter()

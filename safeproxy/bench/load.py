@@ -108,7 +108,7 @@ def _asked(session: ClientSession, base: str, wish: Wish, run: str) -> AbstractA
         "pace": str(wish.pace),
         "script": wish.script,
         "note": "1" if wish.note else "0",
-        "fault": wish.fault,
+        **({"fault": wish.fault} if wish.fault else {}),
     }
     body = {"model": MODEL, "stream": True, "metadata": metadata, "messages": [{"role": "user", "content": "Go on."}]}
     return session.post(base + chat.PATH, json=body, headers={"Authorization": f"Bearer {wish.key}"})

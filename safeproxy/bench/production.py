@@ -108,7 +108,7 @@ class Production:
             rules=rules,
             ruleset=rulesets.load([rulesets.SHIPPED, rules]),
             key=key,
-            add_key=lambda: _add_key(Path(around["client_keys"])),
+            add_key=lambda: add_key(Path(around["client_keys"])),
             prices=Path(around["prices"]),
             audit=folder / "audit",
         )
@@ -122,10 +122,10 @@ class Production:
         prices = folder / "prices.yaml"
         prices.write_text(endurance.prices(0), encoding="utf-8")
         keys = folder / "keys.yaml"
-        return _add_key(keys), {"client_keys": str(keys), "limits": _LIMITS, "prices": str(prices)}
+        return add_key(keys), {"client_keys": str(keys), "limits": _LIMITS, "prices": str(prices)}
 
 
-def _add_key(file: Path) -> str:
+def add_key(file: Path) -> str:
     """As `safeproxy keys create` does it; the key."""
     text, kept = client_keys.issue("bench", tenant="bench", now=datetime.now(UTC))
     with client_keys.changing(file) as keys:

@@ -26,10 +26,12 @@ class Answer:
     status: int = 200
     closed: bool = False
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     def post(self, url: str, *, json: dict[str, Any], headers: dict[str, str]) -> Self:
         """Note what is asked for."""
         self.asked.append((url, json))
+        self.keys.append(headers["Authorization"])
         return self
 
     async def __aenter__(self) -> Self:
@@ -77,6 +79,9 @@ async def test_the_wish_is_told_to_the_upstream_in_strings() -> None:
     assert (body["model"], body["stream"]) == (MODEL, True)
     assert body["metadata"] == {"run": runs[0], "chunks": "7", "pace": "0.25", "script": "halt", "note": "0"}
     assert answer.asked[1][1]["metadata"]["run"] == runs[1] != runs[0]
+    await seen(answer, Wish(7, 0.25, fault="reset", key="mine"))
+    assert answer.asked[2][1]["metadata"]["fault"] == "reset"
+    assert answer.keys == ["Bearer none", "Bearer none", "Bearer mine"]
 
 
 async def test_arrivals_of_text_are_noted_with_the_characters_so_far() -> None:
@@ -118,6 +123,23 @@ async def test_an_answer_that_is_none_is_an_error_with_its_beginning() -> None:
     with pytest.raises(BenchError) as caught:
         await seen(Answer([b"no " * 1000], status=503))
     assert str(caught.value) == "the target answered 503: " + ("no " * 1000)[:200]
+
+
+async def test_an_error_is_no_fault_where_it_is_to_be_expected() -> None:
+    """Its status is noted; nothing of it is text."""
+    noted = await seen(Answer([b"no"], status=503), may_fail=True)
+    assert (noted.status, noted.text, noted.finish) == (503, [], None)
+    assert (await seen(Answer([SENT]), may_fail=True)).status == 200
+
+
+async def test_the_bytes_of_a_stream_are_told_as_they_come() -> None:
+    """All of them; a stream that breaks off, or an error, is a BenchError."""
+    sizes: list[int] = []
+    await load.skim(cast("ClientSession", Answer([SENT[:9], SENT[9:]])), "http://target", WISH, sizes.append)
+    assert sizes == [9, len(SENT) - 9]
+    for answer in (Answer([SENT[:9]]), Answer([SENT], status=500)):
+        with pytest.raises(BenchError):
+            await load.skim(cast("ClientSession", answer), "http://target", WISH, sizes.append)
 
 
 async def test_many_streams_are_all_checked_if_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from safeproxy.bench.report import Row, number, rows, table, text
+from safeproxy.bench.report import AROUND, Row, number, rows, table, text
+from safeproxy.bench.scale import BARE
 
 SUMMARY = {"count": 1, "mean": 4.6, "p50": 0.001, "p95": 11, "p99": 0.0125, "max": 20}
 MACHINE = {"python": "3.12.1", "system": "Linux x86_64", "processors": 2, "loop": "uvloop", "rules": 70, "seconds": 9.0}
@@ -22,6 +23,8 @@ def results() -> dict[str, Any]:
     tier = {f"{unit}_seconds": cost for unit in ("chunk", "token", "word")} | {"hold": SUMMARY | {"mean": 22.5}}
     process = {"start": 1.5, "idle": 2**27, "peak": 2**28}
     tally = {"cuttings": 12, "leaked": 0, "differing": 0}
+    lasting = {"seconds": 60.0, "streams": 50, "faults": [], "closing": SUMMARY, "memory": 2**26, "peak": 2**27}
+    shares = {"proxy_cpu": 1.0, "upstream_cpu": 0.03, "load_cpu": 0.05}
     return {
         "machine": MACHINE,
         "filter": {
@@ -37,7 +40,32 @@ def results() -> dict[str, Any]:
         "streams": {"50 paced": {"direct": {}, **shape}},
         "first_token": {"relay": first, "shipped": {**first, "first_byte": SUMMARY | {"p50": 0.0012}}},
         "memory": {"shipped": memory},
-        "closing": {"client left, halting": SUMMARY, "halt": SUMMARY},
+        "closing": {"client left, halting": SUMMARY, "halt": SUMMARY, "shutdown": SUMMARY},
+        "capacity": {
+            "streams": 2000,
+            "lost": 1,
+            "per_stream": 51_200,
+            "idle": 2**26,
+            "peak": 2**27,
+            "cpu_share": 0.2,
+            "cpu_per_chunk": 1e-4,
+        },
+        "overhead": {BARE: {"cpu_per_chunk": 1e-4, "to_bare": 1}, AROUND: {"cpu_per_chunk": 1.1e-4, "to_bare": 1.1}},
+        "workers": {"1": {"bytes": 1e7, **shares}, "2": {"bytes": 1.8e7, **shares}},
+        "long": {**lasting, "ended": {"whole": 9, "lost": 0}, "growth": 0.02},
+        "soak": {
+            **lasting,
+            "ended": {"whole": 9, "reset": 3, "lost": 3},
+            "faults": ["reset: finished with stop"],
+            "growth": -0.01,
+            "leaked": 1,
+            "told": 0,
+            "requests": 112,
+            "unrecorded": 4,
+            "reloads": 7,
+            "left_over": {"files": 5, "tasks": -1, "running": 0},
+            "records": {"stop": 108},
+        },
         "leaks": {"samples": 3, "leaked": 0, "channels": {"content": tally}, "bad_samples": []},
     }
 
@@ -49,6 +77,12 @@ def results() -> dict[str, Any]:
 def test_verdict(measured: float | None, verdict: str) -> None:
     """The limits themselves count as kept."""
     assert Row("x", "", 2, 1, measured).verdict == verdict
+
+
+@pytest.mark.parametrize(("measured", "verdict"), [(1.6, "MISSED"), (1.7, "reached"), (1.8, "aim"), (2.0, "aim")])
+def test_verdict_where_more_is_better(measured: float, verdict: str) -> None:
+    """The other way round."""
+    assert Row("x", "", 1.7, 1.8, measured, rising=True).verdict == verdict
 
 
 def test_one_leaked_character_misses() -> None:
@@ -80,6 +114,20 @@ def test_rows_are_ratios_and_differences_of_one_run() -> None:
         1.5,
         256,
         3.0,
+        pytest.approx(12.5),
+        1,
+        pytest.approx(50),
+        pytest.approx(1.1),
+        None,
+        pytest.approx(1.8),
+        0,
+        pytest.approx(2),
+        pytest.approx(12.5),
+        3,
+        1,
+        4,
+        5,
+        pytest.approx(-1),
     ]
 
 
@@ -101,6 +149,13 @@ def test_text_has_every_section() -> None:
         "first byte p50",
         "per open stream",
         "leak test, 3 samples",
+        "of one core",
+        "to the filter alone",
+        "proxy, of one core",
+        "How they ended: lost 3, reset 3, whole 9\n- reset: finished with stop",
+        "112 requests, 4 without their records; 7 times the rules were loaded anew",
+        "files 5, tasks -1, running 0",
+        "As recorded: stop 108",
     ):
         assert part in shown
 

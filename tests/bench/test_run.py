@@ -9,7 +9,7 @@ import pytest
 from safeproxy.bench import load, report, streams
 from safeproxy.bench.load import BenchError, Seen, Wish
 from safeproxy.bench.process import Child
-from safeproxy.bench.run import Plan, run
+from safeproxy.bench.run import LASTING, Plan, run
 from safeproxy.bench.streams import Target, shapes
 from safeproxy.bench.upstream import pieces
 
@@ -29,6 +29,13 @@ def test_text_that_is_not_what_was_sent_spoils_the_figures() -> None:
     for spoiled in (Seen("r", 0.0, text=[text[:-1]], finish="stop"), Seen("r", 0.0, text=[text])):
         with pytest.raises(BenchError, match="did not arrive"):
             load.check_clean([spoiled], wish)
+
+
+def test_lasting_sections_last_as_long_as_they_should_or_as_is_asked_for() -> None:
+    """Ten minutes and fifteen, unless another time is given; they are no part of the whole benchmark."""
+    assert (Plan().seconds("long"), Plan().seconds("soak")) == (600, 900)
+    assert Plan(minutes=0.5).seconds("soak") == 30
+    assert not set(LASTING) & set(Plan().sections)
 
 
 @pytest.mark.e2e
@@ -64,5 +71,5 @@ def test_closing_through_the_proxy() -> None:
     results = run(Plan(sections=("closing",), quick=True), said.append)
     assert json.loads(json.dumps(results))["closing"]["halt"]["count"] == 20
     judged = {row.what for row in report.rows(results) if row.measured is not None}
-    assert judged == {"upstream closed after the client left, p99", "upstream closed after a halt, p99"}
+    assert judged == {f"upstream closed after {what}, p99" for what in ("the client left", "a halt", "a shutdown")}
     assert any("closing" in line for line in said)

@@ -6,16 +6,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import accumulate
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 from aiohttp.test_utils import TestClient, TestServer
 
 from safeproxy.bench.prose import chunks
 from safeproxy.bench.rules import HALT_SENTENCE
-from safeproxy.bench.upstream import BEFORE_HALT, Upstream, pieces
+from safeproxy.bench.upstream import BEFORE_HALT, EARLY_FAULTS, FAULTS, SCRIPTS, Upstream, pieces
 from safeproxy.demo import chat
 
 
@@ -53,11 +54,44 @@ def test_the_halting_sentence_stands_in_the_midst_of_prose() -> None:
 @pytest.mark.e2e
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("pace", ["0", "0.001"])
-@pytest.mark.parametrize("script", ["prose", "halt"])
+@pytest.mark.parametrize("script", list(SCRIPTS))
 async def test_a_stream_says_its_pieces(script: str, pace: str) -> None:
     """Paced or not, whatever the script."""
     async with playing() as (_, client):
         assert await said(client, wish("r", script=script, pace=pace)) == "".join(pieces(script, 5))
+
+
+@pytest.mark.e2e
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(("fault", "status"), [("status", 500), ("html", 502)])
+async def test_a_fault_in_place_of_a_stream(fault: str, status: int) -> None:
+    """An error's status, as JSON or as a page."""
+    async with playing() as (_, client):
+        answer = await client.post(chat.PATH, json=wish("r", fault=fault))
+        assert answer.status == status
+        assert ("html" in answer.content_type) == (fault == "html")
+
+
+@pytest.mark.e2e
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in EARLY_FAULTS])
+async def test_a_fault_in_the_midst_of_a_stream(fault: str) -> None:
+    """The beginning of the text comes, and no end that looks like one."""
+    async with playing() as (_, client):
+        answer = await client.post(chat.PATH, json=wish("r", fault=fault, chunks="30"))
+        raw = b""
+        with suppress(ClientError, TimeoutError):
+            async with asyncio.timeout(0.5):
+                async for data in answer.content.iter_any():
+                    raw += data
+        answer.close()
+        assert chat.DONE not in raw
+        assert b'"finish_reason":"stop"' not in raw
+        reader = chat.EventReader()
+        text = "".join(map(chat.content, reader.feed(raw.partition(b'data: {"choices": [')[0])))
+        whole = "".join(pieces("prose", 30))
+        assert text == "".join(pieces("prose", 14))
+        assert whole.startswith(text)
 
 
 @pytest.mark.e2e
