@@ -120,6 +120,10 @@ async def _answered(
         return await client.refuse(request, exchange, refusal, dialect)
     except client.ClientGone:
         raise
+    except asyncio.CancelledError:
+        if exchange.status is not None or client.is_gone(request) or not service.resumed():
+            raise
+        return await client.refuse(request, exchange, _stopping("shutdown"), dialect)
     except Exception as error:  # noqa: BLE001 - whatever breaks, the client gets an answer and the process lives
         service.log_bug(error, exchange)
         exchange.faults.append("internal_error")
@@ -138,8 +142,7 @@ async def _serve(
     dialect: Dialect | None,
 ) -> web.StreamResponse:
     if service.stopping:
-        headers = CIMultiDict({"Retry-After": "1", "Connection": "close"})
-        raise Refusal(503, "shutting_down", "The proxy is being stopped.", retry=True, headers=headers)
+        raise _stopping("refused")
     if service.cors is not None and request.method == "OPTIONS" and is_preflight(request.headers):
         return await _preflight(service, request, exchange)
     exchange.caller = await service.callers.identify(request)
@@ -164,6 +167,12 @@ async def _serve(
         f"The proxy does not know the answers of {request.method} {exchange.path}, so it refuses them (setting "
         "unknown_paths). If they carry no generated text, add the path to the setting pass_paths.",
     )
+
+
+def _stopping(ended: str) -> Refusal:
+    """The answer to who comes too late, or has waited too long."""
+    headers = CIMultiDict({"Retry-After": "1", "Connection": "close"})
+    return Refusal(503, "shutting_down", "The proxy is being stopped.", ended=ended, retry=True, headers=headers)
 
 
 async def _socket(service: Service, request: web.Request, exchange: Exchange, target: Target) -> web.StreamResponse:

@@ -224,9 +224,7 @@ class Stream:
 
     async def _stop(self) -> None:
         """Our own server stops in mid-answer: the client is told so, as the API would tell it."""
-        task = asyncio.current_task()
-        if task is not None and self._service.stopping:
-            task.uncancel()
+        self._service.resumed()
         if not (self._pipeline.done or self._broken_off):
             await self._send(await self._failing("shutdown", ended="shutdown"))
         await client.end(self._response)

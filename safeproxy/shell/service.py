@@ -111,6 +111,14 @@ class Service:
     def stopping(self, value: bool) -> None:
         self.life.stopping = value
 
+    def resumed(self) -> bool:
+        """Let the running task go on though it was cancelled, if that was to end the process: it has to say so."""
+        task = asyncio.current_task()
+        if task is None or not self.stopping:
+            return False
+        task.uncancel()
+        return True
+
     async def filtering(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a call of the pipeline; while a detector in it waits, the event loop goes on."""
         if self.waits:
