@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from safeproxy.errors import ConfigError
+from safeproxy.shell.reloaded import Watch
 
 #: Seconds that a key which the upstream refuses (401, 403) is set aside.
 REFUSED_FOR = 300.0
@@ -19,9 +20,6 @@ REFUSED_FOR = 300.0
 LIMITED_FOR = 30.0
 #: The longest that any key is set aside, whatever the upstream says, in seconds.
 LONGEST = 3600.0
-#: How often the file is looked at, in seconds.
-_PAUSE = 1.0
-
 Choice = Literal["round_robin", "least_used"]
 
 
@@ -58,14 +56,6 @@ class KeyFile:
     def __str__(self) -> str:
         return f"'keys_file' ({self.path})"
 
-    def version(self) -> object:
-        """What tells one state of the file from another, None while it cannot be found."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
     def read(self) -> list[str]:
         """The keys. Raises ConfigError, never repeating any of the file."""
         try:
@@ -85,10 +75,6 @@ class KeyVariable:
 
     def __str__(self) -> str:
         return f"'keys_env' (variable {self.name})"
-
-    def version(self) -> object:
-        """Always the same: a process's environment cannot be changed from outside, so there is nothing to look for."""
-        return self.name
 
     def read(self) -> list[str]:
         """The keys."""
@@ -114,8 +100,8 @@ class Keyring:
         self._clock = clock
         self._complain = complain
         self._takings = 0
-        self._looked = clock()
-        self._version = source.version()  # before it is read: a change in between must not be missed
+        # A process's environment cannot be changed from outside: there is nothing to look for.
+        self._watch = Watch(source.path, clock) if isinstance(source, KeyFile) else None
         self._keys: list[Key] = []
         self._replace(_checked(source))
 
@@ -128,7 +114,8 @@ class Keyring:
         A key that was refused is better than none: the request may be all right where the one before was not, so no
         client can lock the others out. One that is at its limit is left alone until its time has come.
         """
-        self._look()
+        if self._watch is not None and self._watch.changed():
+            self.reload()
         now = self._clock()
         free = [key for key in self._keys if key.back <= now and key not in tried]
         if not free and not tried:
@@ -158,19 +145,10 @@ class Keyring:
 
     def reload(self) -> None:
         """Read the keys again. Those that stay keep their state; where there are none now, the old ones stay."""
-        self._version = self._source.version()
         try:
             self._replace(_checked(self._source))
         except ConfigError as error:
             self._complain(f"{error}; the keys read before stay in use")
-
-    def _look(self) -> None:
-        now = self._clock()
-        if now - self._looked < _PAUSE:
-            return
-        self._looked = now
-        if self._source.version() != self._version:
-            self.reload()
 
     def _replace(self, secrets: list[str]) -> None:
         old = {key.secret: key for key in self._keys}

@@ -15,7 +15,7 @@ from safeproxy.ledger.record import Cost
 from safeproxy.ledger.usage import tokens_of
 from safeproxy.rulesets.yaml_lines import Document, read_yaml
 from safeproxy.shell.exchange import Exchange
-from safeproxy.shell.reread import Reread
+from safeproxy.shell.reloaded import Watch
 from safeproxy.shell.sections import Name
 
 Amount = Annotated[Decimal, Field(ge=0, le=1_000_000)]
@@ -81,7 +81,10 @@ class Prices:
     """What requests cost; the file is read again when it changes. Raises ConfigError if it cannot be used."""
 
     def __init__(self, path: Path, log: structlog.typing.FilteringBoundLogger) -> None:
-        self._file = Reread(path, read_prices, lambda error: log.error("prices", kept="the old ones", fault=str(error)))
+        self._path = path
+        self._log = log
+        self._watch = Watch(path)
+        self._list = read_prices(path)
 
     def cost(self, exchange: Exchange) -> Cost | None:
         """What a request cost, None if that is not known.
@@ -94,7 +97,15 @@ class Prices:
         if report is None or tokens is None or not _generates(exchange):
             return None
         models = [model for model in (report.model, exchange.model) if model]
-        return self._file.value.cost(tokens, models, exchange.asked_upstream)
+        return self._current().cost(tokens, models, exchange.asked_upstream)
+
+    def _current(self) -> PriceList:
+        if self._watch.changed():
+            try:
+                self._list = read_prices(self._path)
+            except ConfigError as error:
+                self._log.error("prices", kept="the old ones", fault=str(error))
+        return self._list
 
 
 def _generates(exchange: Exchange) -> bool:

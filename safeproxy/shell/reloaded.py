@@ -1,4 +1,4 @@
-"""A file that is read again when it changes, while requests are served."""
+"""Files that are read again when they change, while requests are served."""
 
 from __future__ import annotations
 
@@ -12,8 +12,35 @@ from safeproxy.errors import ConfigError
 
 T = TypeVar("T")
 
-#: How often the file is looked at, at most, in seconds.
+#: How often a file is looked at, at most, in seconds.
 LOOK_INTERVAL = 1.0
+
+
+class Watch:
+    """Tells that a file has changed since it was made, or since it told so last. To be made before the file is read."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._looked = clock()
+        self._stamp = self._state()
+
+    def changed(self) -> bool:
+        """Whether it has; it is looked at now and then only."""
+        now = self._clock()
+        if now - self._looked < LOOK_INTERVAL:
+            return False
+        self._looked = now
+        before, self._stamp = self._stamp, self._state()
+        return before != self._stamp
+
+    def _state(self) -> tuple[int, ...] | None:
+        """Differs when the file was written or another one took its place; None if it is gone."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 class Reloaded(Generic[T]):
@@ -32,37 +59,22 @@ class Reloaded(Generic[T]):
         self._path = path
         self._read = read
         self._broken = broken
-        self._clock = clock
-        self._looked = clock()
-        self._stamp = _stamp(path)
+        self._watch = Watch(path, clock)
         self._value = read(path)
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def value(self) -> T:
         """What the file says. It is read in a thread: a long one must not stall streams; who asks meanwhile waits."""
-        if self._due():
-            async with self._reading:
-                if self._due():
-                    await self._look()
+        if self._reading is None and self._watch.changed():
+            self._reading = asyncio.create_task(self._read_again())
+        if self._reading is not None:
+            await asyncio.shield(self._reading)  # who asks may leave; the others still wait for it
         return self._value
 
-    def _due(self) -> bool:
-        return self._clock() - self._looked >= LOOK_INTERVAL
-
-    async def _look(self) -> None:
-        looked, stamp = self._clock(), _stamp(self._path)  # what is written while it is read is seen the next time
-        if stamp != self._stamp:
-            try:
-                self._value = await asyncio.to_thread(self._read, self._path)
-            except ConfigError as error:
-                self._broken(error)
-        self._looked, self._stamp = looked, stamp  # not before: who asks may leave while it is read
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Differs when the file was written or another one took its place; None if it is gone."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    async def _read_again(self) -> None:
+        try:
+            self._value = await asyncio.to_thread(self._read, self._path)
+        except ConfigError as error:
+            self._broken(error)
+        finally:
+            self._reading = None

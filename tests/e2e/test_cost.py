@@ -150,7 +150,7 @@ async def test_prices_may_be_changed_while_it_runs(
     tmp_path: Path, prices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next request costs what they say then."""
-    monkeypatch.setattr("safeproxy.shell.reread.PAUSE", 0.0)
+    monkeypatch.setattr("safeproxy.shell.reloaded.LOOK_INTERVAL", 0.0)
     async with proxied(tmp_path, prices=prices) as (upstream, proxy):
         upstream.answers(body("Hello."))
         await proxy.post()

@@ -239,7 +239,7 @@ async def test_a_refused_key_of_the_proxy_s_is_not_the_client_s_fault(tmp_path: 
 
 async def test_a_changed_key_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a restart, and a broken one changes nothing."""
-    monkeypatch.setattr("safeproxy.shell.keyring._PAUSE", 0.0)
+    monkeypatch.setattr("safeproxy.shell.reloaded.LOOK_INTERVAL", 0.0)
     async with upstream() as a:
         keys = key_file(tmp_path, "old")
         async with proxied(tmp_path, upstreams=[{"name": "a", "url": a.url, "keys_file": keys}]) as (_, proxy):

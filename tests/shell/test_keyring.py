@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,6 @@ class Given(KeyFile):
     def __init__(self, *secrets: str) -> None:
         super().__init__(Path("keys"))
         self.secrets = list(secrets)
-
-    def version(self) -> object:
-        """Another one for other keys."""
-        return tuple(self.secrets)
 
     def read(self) -> list[str]:
         """They are given."""
@@ -314,20 +311,18 @@ TestRings = Rings.TestCase
 TestRings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def test_the_file_is_looked_at_once_a_second_at_most() -> None:
+def test_the_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many requests there are."""
-    looks = 0
+    file, looks, stat = tmp_path / "keys", list[Path](), Path.stat
+    file.write_text("a", encoding="ascii")
 
-    class Counted(Given):
-        """Counts the looks."""
+    def counted(path: Path, **options: bool) -> os.stat_result:
+        looks.append(path)
+        return stat(path, **options)
 
-        def version(self) -> object:
-            nonlocal looks
-            looks += 1
-            return None
-
-    keyring, clock, _ = ring(source=Counted("a"))
+    monkeypatch.setattr(Path, "stat", counted)
+    keyring, clock, _ = ring(source=KeyFile(file))
     for _ in range(30):
         taken(keyring, 1)
         clock.now += 0.1
-    assert looks == 1 + 2
+    assert looks == [file] * (1 + 2)

@@ -140,7 +140,7 @@ def test_an_answer_that_never_came_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_file_that_breaks_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the old prices stay."""
-    monkeypatch.setattr("safeproxy.shell.reread.PAUSE", 0.0)
+    monkeypatch.setattr("safeproxy.shell.reloaded.LOOK_INTERVAL", 0.0)
     file, log = tmp_path / "prices.yaml", io.StringIO()
     file.write_text(GOOD, encoding="utf-8")
     prices = Prices(file, operational_logger(log))
