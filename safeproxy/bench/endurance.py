@@ -273,11 +273,11 @@ async def _watched(target: Target) -> AsyncIterator[list[float]]:
             await watching
 
 
-def memory(samples: Sequence[float]) -> dict[str, float]:
-    """The growth after the first quarter, as a share of what was held in the second."""
+def memory(samples: Sequence[float]) -> dict[str, Any]:
+    """The growth after the first quarter, as a share of what was held in the second, and all samples."""
     quarter = max(1, len(samples) // 4)
     base = statistics.median(samples[quarter : 2 * quarter])
-    return {"memory": base, "peak": max(samples), "growth": growth(samples) / base}
+    return {"memory": base, "peak": max(samples), "growth": growth(samples) / base, "samples": list(samples)}
 
 
 async def _disturb(child: Child, disturbance: Disturbance) -> None:

@@ -96,8 +96,13 @@ def test_few_faults_are_told_and_all_are_counted() -> None:
 
 def test_growth_is_a_share_of_what_a_warm_process_holds() -> None:
     """The last quarter against the second; what came before is the warm-up."""
-    found = endurance.memory([10.0, 50.0, 100.0, 100.0, 103.0, 104.0, 105.0, 105.0])
-    assert found == {"memory": 100.0, "peak": 105.0, "growth": pytest.approx(0.05)}
+    samples = [10.0, 50.0, 100.0, 100.0, 103.0, 104.0, 105.0, 105.0]
+    assert endurance.memory(samples) == {
+        "memory": 100.0,
+        "peak": 105.0,
+        "growth": pytest.approx(0.05),
+        "samples": samples,
+    }
 
 
 def test_each_request_is_looked_for_in_the_trail(tmp_path: Path) -> None:
