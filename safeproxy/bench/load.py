@@ -29,6 +29,8 @@ class Wish:
     script: str = "prose"
     note: bool = True
     fault: str = ""
+    at_once: int = 1
+    """Events that the upstream writes together, if unpaced."""
     key: str = "none"
     """What the client presents itself with."""
 
@@ -109,6 +111,7 @@ def _asked(session: ClientSession, base: str, wish: Wish, run: str) -> AbstractA
         "script": wish.script,
         "note": "1" if wish.note else "0",
         **({"fault": wish.fault} if wish.fault else {}),
+        **({"at_once": str(wish.at_once)} if wish.at_once > 1 else {}),
     }
     body = {"model": MODEL, "stream": True, "metadata": metadata, "messages": [{"role": "user", "content": "Go on."}]}
     return session.post(base + chat.PATH, json=body, headers={"Authorization": f"Bearer {wish.key}"})

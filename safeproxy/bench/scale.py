@@ -104,7 +104,7 @@ async def measure_workers(
 
 
 async def _throughput(upstream: Child, base: str, usage: Usage, clients: int, seconds: float) -> dict[str, float]:
-    wish = Wish(4000, 0, note=False)
+    wish = Wish(4000, 0, note=False, at_once=64)
     arrived = 0
 
     def count(size: int) -> None:

@@ -2,7 +2,7 @@
 
 A request says what it wants in its ``metadata`` (strings, as the API has it): ``run`` names the stream, ``chunks`` and
 ``pace`` (seconds between chunks, 0: as fast as they go), ``script`` (one of `SCRIPTS`), ``note`` (``1``: keep the
-times), ``fault`` (one of `FAULTS`, or empty).
+times), ``fault`` (one of `FAULTS`, or empty), ``at_once`` (events that are written together where there is no pace).
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ SCRIPTS = {"prose": "", "halt": HALT_SENTENCE, "finding": FINDING_SENTENCE}
 #: How a stream may fail: with an error before it begins, or in its midst.
 EARLY_FAULTS = ("status", "html")
 FAULTS = (*EARLY_FAULTS, "reset", "silence", "unfinished", "malformed")
-#: Events that are written together where there is no pace.
-_AT_ONCE = 64
 #: Longer than any target should wait, in seconds.
 _SILENCE = 60.0
 
@@ -57,10 +55,10 @@ def _events(script: str, count: int) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=8)
-def _slices(script: str, count: int) -> tuple[bytes, ...]:
-    """The same for streams as fast as they go: many at once, for then the upstream must cost next to nothing."""
+def _slices(script: str, count: int, at_once: int) -> tuple[bytes, ...]:
+    """The same, so many joined: where the upstream must cost next to nothing."""
     events = _events(script, count)
-    return tuple(b"".join(events[at : at + _AT_ONCE]) for at in range(0, len(events), _AT_ONCE))
+    return tuple(b"".join(events[at : at + at_once]) for at in range(0, len(events), at_once))
 
 
 class Upstream:
@@ -100,7 +98,7 @@ class Upstream:
             elif pace:
                 await _paced(response, notes, script, count, pace)
             else:
-                for data in _slices(script, count):
+                for data in _slices(script, count, int(wish.get("at_once", "1"))):
                     await response.write(data)
             await response.write_eof()
         except (asyncio.CancelledError, ConnectionError):

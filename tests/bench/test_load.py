@@ -79,8 +79,9 @@ async def test_the_wish_is_told_to_the_upstream_in_strings() -> None:
     assert (body["model"], body["stream"]) == (MODEL, True)
     assert body["metadata"] == {"run": runs[0], "chunks": "7", "pace": "0.25", "script": "halt", "note": "0"}
     assert answer.asked[1][1]["metadata"]["run"] == runs[1] != runs[0]
-    await seen(answer, Wish(7, 0.25, fault="reset", key="mine"))
-    assert answer.asked[2][1]["metadata"]["fault"] == "reset"
+    await seen(answer, Wish(7, 0.25, fault="reset", key="mine", at_once=64))
+    metadata = answer.asked[2][1]["metadata"]
+    assert (metadata["fault"], metadata["at_once"]) == ("reset", "64")
     assert answer.keys == ["Bearer none", "Bearer none", "Bearer mine"]
 
 

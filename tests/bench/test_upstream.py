@@ -63,6 +63,15 @@ async def test_a_stream_says_its_pieces(script: str, pace: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.enable_socket
+@pytest.mark.parametrize("at_once", ["1", "3", "64"])
+async def test_events_may_be_written_together(at_once: str) -> None:
+    """The stream is the same."""
+    async with playing() as (_, client):
+        assert await said(client, wish("r", at_once=at_once)) == "".join(pieces("prose", 5))
+
+
+@pytest.mark.e2e
+@pytest.mark.enable_socket
 @pytest.mark.parametrize(("fault", "status"), [("status", 500), ("html", 502)])
 async def test_a_fault_in_place_of_a_stream(fault: str, status: int) -> None:
     """An error's status, as JSON or as a page."""
