@@ -101,7 +101,7 @@ class Disturbance:
     """What the soak does to a proxy while it serves."""
 
     rules: Path
-    """A rule file in force: it is written again with another comment, and the rules are loaded anew."""
+    """A file in force with one rule, whose title is written anew: other rules for the proxy, which find the same."""
     ruleset: RuleSet
     """All the rules in force."""
     key: str
@@ -286,7 +286,7 @@ async def _disturb(child: Child, disturbance: Disturbance) -> None:
     while True:
         await asyncio.sleep(disturbance.every)
         number += 1
-        disturbance.rules.write_text(f"# {number}\n{rules}", encoding="utf-8")
+        disturbance.rules.write_text(rules.replace("title: ", f"title: {number} "), encoding="utf-8")
         await child.ask("reload")
         disturbance.prices.write_text(prices(number), encoding="utf-8")
         disturbance.add_key()

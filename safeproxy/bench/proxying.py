@@ -36,7 +36,10 @@ def without_observers(app: web.Application) -> None:
 
 
 def commands(app: web.Application) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What a proxy is asked beyond what it uses: ``state``, ``reload`` (as SIGHUP does it) and ``stop``."""
+    """What a proxy is asked beyond what it uses: ``state``, ``reload`` (as SIGHUP does it) and ``stop``.
+
+    ``state`` counts the reloads that have put other rules in force.
+    """
     background: set[asyncio.Task[None]] = set()
     reloads = 0
 
@@ -64,8 +67,10 @@ def commands(app: web.Application) -> dict[str, Callable[[], dict[str, Any]]]:
 
     async def load_again() -> None:
         nonlocal reloads
-        app[SERVICE].upstreams.reload()
-        await reload(app[SERVICE])
-        reloads += 1
+        first = app[SERVICE]
+        before = first.current
+        first.upstreams.reload()
+        await reload(first)
+        reloads += first.current is not before
 
     return {"state": state, "reload": lambda: begin(load_again()), "stop": lambda: begin(stop(app))}

@@ -62,8 +62,23 @@ async def test_reload_puts_changed_rules_in_force_and_counts(tmp_path: Path) -> 
         assert asked["state"]()["rules_fault"] is None
         file.write_text("- nonsense", encoding="utf-8")
         asked["reload"]()
-        await until(lambda: asked["state"]()["reloads"] == 2)
+        await until(lambda: asked["state"]()["rules_fault"] is not None)
         assert "rules.yaml" in asked["state"]()["rules_fault"]
+        assert asked["state"]()["reloads"] == 1
+
+
+async def test_rules_that_say_the_same_are_no_others(tmp_path: Path) -> None:
+    """A comment more is loaded, and puts nothing else in force."""
+    async with proxied(tmp_path) as (_, proxy):
+        asked = commands(proxy.app)
+        file = tmp_path / "rules.yaml"
+        file.write_text("- nonsense", encoding="utf-8")
+        asked["reload"]()
+        await until(lambda: asked["state"]()["rules_fault"] is not None)
+        file.write_text(f"# the same\n{RULES}", encoding="utf-8")
+        asked["reload"]()
+        await until(lambda: asked["state"]()["rules_fault"] is None)
+        assert asked["state"]()["reloads"] == 0
 
 
 async def test_stop_breaks_off_what_lasts_too_long(tmp_path: Path) -> None:
