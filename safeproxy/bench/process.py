@@ -13,10 +13,11 @@ import resource
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, BinaryIO, Self
 
 from aiohttp import web
 
@@ -30,35 +31,23 @@ _LINE_LIMIT = 256 * 2**20
 PACKAGE_PARENT = Path(safeproxy.__file__).resolve().parent.parent
 _START_SECONDS = 120.0
 _END_SECONDS = 15.0
+#: So much of what a process said last is kept in mind, in bytes.
+_WORDS = 2**16
 
 
-class Child:
-    """The parent's handle on a child; a context manager that ends the child."""
+class Spawned(ABC):
+    """The parent's handle on a server in a process of its own; a context manager that ends the process."""
 
-    def __init__(self, role: str, **settings: Any) -> None:
-        self.role = role
-        self._settings = settings
+    def __init__(self) -> None:
         self.base = ""
         """The origin it serves, once it runs."""
-        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "safeproxy.bench.process",
-            self.role,
-            json.dumps(self._settings),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._errors,
-            cwd=PACKAGE_PARENT,
-            limit=_LINE_LIMIT,
-        )
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = await self._spawn(self._said)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                self.base = (await self._read())["origin"]
+                self.base = await self._origin()
         except BaseException:
             await self._end()
             raise
@@ -66,6 +55,65 @@ class Child:
 
     async def __aexit__(self, *_: object) -> None:
         await self._end()
+
+    @abstractmethod
+    async def _spawn(self, said: IO[bytes]) -> asyncio.subprocess.Process:
+        """Start the process, from `PACKAGE_PARENT`; what it complains of goes to ``said``."""
+
+    @abstractmethod
+    async def _origin(self) -> str:
+        """The origin, once it serves. Raises BenchError if it dies."""
+
+    @abstractmethod
+    def _dismiss(self) -> None:
+        """Let the process know that it is to end."""
+
+    def _words(self) -> str:
+        """What it has complained of so far, or that it has not."""
+        said = os.pread(self._said.fileno(), _WORDS, max(0, os.fstat(self._said.fileno()).st_size - _WORDS))
+        return said.decode(errors="replace").strip() or "it said nothing"
+
+    async def _end(self) -> None:
+        process = self._process
+        self._dismiss()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self._said.close()
+
+
+class Child(Spawned):
+    """A server of the bench's own, by its role."""
+
+    def __init__(self, role: str, **settings: Any) -> None:
+        super().__init__()
+        self.role = role
+        self._settings = settings
+        self._asking = asyncio.Lock()
+
+    async def _spawn(self, said: IO[bytes]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "safeproxy.bench.process",
+            self.role,
+            json.dumps(self._settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+            cwd=PACKAGE_PARENT,
+            limit=_LINE_LIMIT,
+        )
+
+    async def _origin(self) -> str:
+        origin: str = (await self._read())["origin"]
+        return origin
+
+    def _dismiss(self) -> None:
+        self._pipes[0].close()
 
     @property
     def _pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
@@ -83,22 +131,9 @@ class Child:
     async def _read(self) -> dict[str, Any]:
         line = await self._pipes[1].readline()
         if not line:
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise BenchError(f"the {self.role} process died: {said[-1] if said else 'it said nothing'}")
+            raise BenchError(f"the {self.role} process died: {self._words().splitlines()[-1]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
-
-    async def _end(self) -> None:
-        process = self._process
-        self._pipes[0].close()
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        self._errors.close()
 
 
 def usage() -> dict[str, float]:
