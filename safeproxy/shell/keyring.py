@@ -20,6 +20,7 @@ REFUSED_FOR = 300.0
 LIMITED_FOR = 30.0
 #: The longest that any key is set aside, whatever the upstream says, in seconds.
 LONGEST = 3600.0
+
 Choice = Literal["round_robin", "least_used"]
 
 
@@ -115,7 +116,7 @@ class Keyring:
         client can lock the others out. One that is at its limit is left alone until its time has come.
         """
         if self._watch is not None and self._watch.changed():
-            self.reload()
+            self._read()
         now = self._clock()
         free = [key for key in self._keys if key.back <= now and key not in tried]
         if not free and not tried:
@@ -145,6 +146,11 @@ class Keyring:
 
     def reload(self) -> None:
         """Read the keys again. Those that stay keep their state; where there are none now, the old ones stay."""
+        if self._watch is not None:
+            self._watch.look()
+        self._read()
+
+    def _read(self) -> None:
         try:
             self._replace(_checked(self._source))
         except ConfigError as error:

@@ -17,22 +17,25 @@ LOOK_INTERVAL = 1.0
 
 
 class Watch:
-    """Tells that a file has changed since it was made, or since it told so last. To be made before the file is read."""
+    """Tells that a file has changed since it was looked at last. To be made before the file is read."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._looked = clock()
-        self._stamp = self._state()
+        self.look()
 
     def changed(self) -> bool:
         """Whether it has; it is looked at now and then only."""
-        now = self._clock()
-        if now - self._looked < LOOK_INTERVAL:
+        if self._clock() - self._looked < LOOK_INTERVAL:
             return False
-        self._looked = now
-        before, self._stamp = self._stamp, self._state()
+        before = self._stamp
+        self.look()
         return before != self._stamp
+
+    def look(self) -> None:
+        """The file is going to be read as it stands now: that is no change any more."""
+        self._looked = self._clock()
+        self._stamp = self._state()
 
     def _state(self) -> tuple[int, ...] | None:
         """Differs when the file was written or another one took its place; None if it is gone."""

@@ -179,6 +179,18 @@ def test_a_file_that_broke_changes_nothing(tmp_path: Path, content: bytes | None
     assert taken(keyring, 1) == ["sk-three"]
 
 
+def test_a_broken_file_that_was_to_be_read_is_told_once(tmp_path: Path) -> None:
+    """By the order to read it, not by the next look at it as well."""
+    file = tmp_path / "keys"
+    file.write_text("a", encoding="ascii")
+    keyring, clock, complaints = ring(source=KeyFile(file))
+    file.write_text("", encoding="ascii")
+    keyring.reload()
+    clock.now += 1
+    assert taken(keyring, 1) == ["a"]
+    assert len(complaints) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
