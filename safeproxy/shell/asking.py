@@ -222,17 +222,17 @@ class _Asking(Generic[A]):
 
     async def _persistently(self, upstream: Upstream, patience: float) -> _Outcome[A]:
         """Ask one upstream as often as the settings say, as long as that may help and is safe."""
-        settings = self.service.settings
-        had: _Outcome[A] | None = await self._once(upstream)
-        assert had is not None
-        if not self._may_repeat(had, patience):
-            return had  # as good as always: what follows costs as much as all the rest of the asking
+        first = await self._once(upstream)
+        if not self._may_repeat(first, patience):
+            return first  # as good as always: what follows costs as much as all the rest of the asking
+        return await self._repeatedly(upstream, first, patience)
 
-        async def next_one() -> _Outcome[A]:
-            """The first is there already."""
-            nonlocal had
-            outcome, had = had, None
-            return await self._once(upstream) if outcome is None else outcome
+    async def _repeatedly(self, upstream: Upstream, first: _Outcome[A], patience: float) -> _Outcome[A]:
+        """What comes of it at last, after the ``first`` time."""
+        settings, there = self.service.settings, [first]
+
+        async def once() -> _Outcome[A]:
+            return there.pop() if there else await self._once(upstream)
 
         jitter = wait_random_exponential(multiplier=settings.retry_base_delay, max=LONGEST_WAIT)
 
@@ -247,7 +247,7 @@ class _Asking(Generic[A]):
             before_sleep=lambda state: self._again("retried", _result(state)),
             retry_error_callback=_result,
         )
-        outcome: _Outcome[A] = await retrying(next_one)
+        outcome: _Outcome[A] = await retrying(once)
         return outcome
 
     async def _once(self, upstream: Upstream) -> _Outcome[A]:
