@@ -8,7 +8,7 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ class Tally:
     ended: Counter[str] = field(default_factory=Counter)
     left: dict[str, float] = field(default_factory=dict)
     """When the clients left that did, by the streams' names."""
+    closed: dict[str, float] = field(default_factory=dict)
+    """When the upstream saw streams close, by their names."""
     leaked: int = 0
     """Streams in which something was seen that must not be."""
     faults: list[str] = field(default_factory=list)
@@ -56,6 +58,16 @@ class Tally:
         if fault and len(self.faults) < 10:
             self.faults.append(f"{outcome}: {fault}")
         self.ended["lost"] += bool(fault)
+
+    @property
+    def unseen(self) -> int:
+        """Of the streams that were left, how many the upstream has not seen close."""
+        return len(self.left.keys() - self.closed.keys())
+
+    def form(self) -> dict[str, Any]:
+        """The figures that every load has; ``closing`` from a client's leaving to the upstream's seeing it."""
+        delays = [self.closed[run] - left for run, left in self.left.items() if run in self.closed]
+        return {"ended": dict(self.ended), "faults": self.faults, "closing": asdict(summary(delays))}
 
 
 async def measure_long(
@@ -71,29 +83,15 @@ async def measure_long(
 
     async def one(session: ClientSession) -> None:
         wish = Wish(rng.choice(LENGTHS), pace, note=rng.random() < 0.2)
-        leaves = rng.randrange(1, len(wish.text) // 2) if wish.note else None
-        try:
-            seen = await load.stream(session, target.base, wish, leave_after=leaves)
-        except (BenchError, ClientError, OSError) as error:
-            tally.note("broken", type(error).__name__)
-            return
-        if seen.left is not None:
-            tally.left[seen.run] = seen.left
-        judge(tally, seen, wish.text)
+        seen = await _stream(session, target, wish, rng, tally)
+        if seen is not None:
+            judge(tally, seen, wish.text)
 
     async with _watched(target) as samples:
-        closed = await _keep_going(upstream, streams, until, one)
-    delays = [closed[run] - left for run, left in tally.left.items() if run in closed]
-    if len(delays) < len(tally.left):
-        raise BenchError(f"the upstream never saw {len(tally.left) - len(delays)} streams close")
-    return {
-        "seconds": seconds,
-        "streams": streams,
-        "ended": dict(tally.ended),
-        "faults": tally.faults,
-        "closing": asdict(summary(delays)),
-        **memory(samples),
-    }
+        await _keep_going(upstream, streams, until, one, tally)
+    if tally.unseen:
+        raise BenchError(f"the upstream never saw {tally.unseen} streams close")
+    return {"seconds": seconds, "streams": streams, **tally.form(), **memory(samples)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,34 +134,20 @@ async def measure_soak(
 
     async def one(session: ClientSession) -> None:
         wish = _wish(rng, disturbance.key, pace)
-        leaves = rng.randrange(1, len(wish.text) // 2) if wish.note else None
-        try:
-            seen = await load.stream(session, target.base, wish, leave_after=leaves, may_fail=True)
-        except (ClientError, OSError) as error:
-            tally.note("broken", type(error).__name__)
-            return
-        if seen.left is not None:
-            tally.left[seen.run] = seen.left
-        judge_disturbed(tally, seen, wish, *expected[wish.script, wish.chunks])
+        seen = await _stream(session, target, wish, rng, tally, may_fail=True)
+        if seen is not None:
+            judge_disturbed(tally, seen, wish, *expected[wish.script, wish.chunks])
 
-    disturbing = asyncio.create_task(_disturb(child, disturbance))
-    try:
-        async with _watched(target) as samples:
-            closed = await _keep_going(upstream, streams, until, one)
-    finally:
-        disturbing.cancel()
-        with suppress(asyncio.CancelledError):
-            await disturbing
+    async with _beside(_disturb(child, disturbance)), _watched(target) as samples:
+        await _keep_going(upstream, streams, until, one, tally)
     after = await _settled(child, before)
     requests = sum(number for outcome, number in tally.ended.items() if outcome != "lost") + streams
     return {
         "seconds": seconds,
         "streams": streams,
-        "ended": dict(tally.ended),
-        "faults": tally.faults,
+        **tally.form(),
         "leaked": tally.leaked,
-        "closing": asdict(summary([closed[run] - left for run, left in tally.left.items() if run in closed])),
-        "unseen": sum(run not in closed for run in tally.left),
+        "unseen": tally.unseen,
         "left_over": {what: after[what] - before[what] for what in ("files", "tasks", "running")},
         "reloads": after["reloads"],
         "rules_fault": after["rules_fault"],
@@ -199,7 +183,7 @@ def judge(tally: Tally, seen: Seen, text: str) -> None:
     if seen.left is not None:
         tally.note("left", "" if text.startswith(said) else "not the beginning of the text")
     else:
-        tally.note("whole", "" if said == text and seen.finish == "stop" else "not the whole text")
+        tally.note("whole", "" if load.is_whole(seen, text) else "not the whole text")
 
 
 def judge_disturbed(tally: Tally, seen: Seen, wish: Wish, text: str, halted: bool) -> None:
@@ -228,14 +212,28 @@ def _judge_known(tally: Tally, seen: Seen, wish: Wish, text: str, halted: bool) 
         tally.note("halted" if halted else "whole", "" if whole else f"not whole, finish {seen.finish}")
 
 
+async def _stream(
+    session: ClientSession, target: Target, wish: Wish, rng: random.Random, tally: Tally, *, may_fail: bool = False
+) -> Seen | None:
+    """A stream, left in its midst if it is noted; None if there was none to judge."""
+    leaves = rng.randrange(1, len(wish.text) // 2) if wish.note else None
+    try:
+        seen = await load.stream(session, target.base, wish, leave_after=leaves, may_fail=may_fail)
+    except (BenchError, ClientError, OSError) as error:
+        tally.note("broken", type(error).__name__)
+        return None
+    if seen.left is not None:
+        tally.left[seen.run] = seen.left
+    return seen
+
+
 async def _keep_going(
-    upstream: Child, streams: int, until: float, one: Callable[[ClientSession], Awaitable[None]]
-) -> dict[str, float]:
-    """Always so many streams, until it is time; when the upstream saw the streams close that were left, by name."""
-    closed: dict[str, float] = {}
+    upstream: Child, streams: int, until: float, one: Callable[[ClientSession], Awaitable[None]], tally: Tally
+) -> None:
+    """Always so many streams, until it is time; the tally learns when the upstream saw streams close."""
 
     async def take() -> None:
-        closed.update({run: note["closed"] for run, note in (await upstream.ask("closed")).items()})
+        tally.closed.update({run: note["closed"] for run, note in (await upstream.ask("closed")).items()})
 
     async def client(session: ClientSession) -> None:
         while time.monotonic() < until:
@@ -249,7 +247,6 @@ async def _keep_going(
         await clients
     await asyncio.sleep(1)
     await take()
-    return closed
 
 
 @asynccontextmanager
@@ -264,13 +261,20 @@ async def _watched(target: Target) -> AsyncIterator[list[float]]:
             samples.append((await child.ask("usage"))["memory"])
             await asyncio.sleep(LOOK)
 
-    watching = asyncio.create_task(watch())
-    try:
+    async with _beside(watch()):
         yield samples
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let ``work`` go on beside the block, and end with it; what goes wrong in it goes wrong there at last."""
+    task = asyncio.create_task(work)
+    try:
+        yield
     finally:
-        watching.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await task
 
 
 def memory(samples: Sequence[float]) -> dict[str, Any]:
