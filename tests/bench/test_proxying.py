@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from safeproxy.bench.proxying import commands, without_observers
 from safeproxy.shell.service import SERVICE
-from tests.e2e.harness import RULES, proxied, stream, text
+from tests.e2e.harness import RULES, proxied, stream, text, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.enable_socket]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Nobody tells when."""
-    while not holds():  # noqa: ASYNC110 - as said
-        await asyncio.sleep(0.01)
 
 
 async def test_without_observers_there_is_a_proxy_and_no_trail(tmp_path: Path) -> None:

@@ -200,6 +200,12 @@ async def proxied(folder: Path, rules: str = RULES, **settings: Any) -> AsyncIte
             yield played, Proxy(url, given["audit"], app, session)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what nobody tells; the test's own time bounds it."""
+    while not holds():  # noqa: ASYNC110 - as said
+        await asyncio.sleep(0.01)
+
+
 def event(content: str | None = None, finish: str | None = None, *, index: int = 0, **delta: Any) -> bytes:
     """One chunk of a chat completion, as a server-sent event."""
     if content is not None:

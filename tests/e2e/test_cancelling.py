@@ -15,7 +15,20 @@ import pytest
 
 from safeproxy.shell.app import stop
 from safeproxy.shell.service import SERVICE
-from tests.e2e.harness import CHAT, Proxy, Upstream, Wait, error_of, event, events, finishes, proxied, stream, text
+from tests.e2e.harness import (
+    CHAT,
+    Proxy,
+    Upstream,
+    Wait,
+    error_of,
+    event,
+    events,
+    finishes,
+    proxied,
+    stream,
+    text,
+    until,
+)
 
 CLEARED = "Hello, dear friend. "
 HELD = "ada@exam"
@@ -155,7 +168,7 @@ async def test_a_client_leaves_before_it_has_asked(tmp_path: Path) -> None:
     async with proxied(tmp_path) as (upstream, proxy):
         _, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rsplit(":", 1)[1]))
         writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode())
-        await until_running(proxy)
+        await until(lambda: bool(proxy.app[SERVICE].running))
         writer.transport.abort()
         closed = await proxy.closed()
         assert (closed["ended"], closed["status"]) == ("client_cancelled", None)
@@ -167,7 +180,7 @@ async def test_the_proxy_is_stopped_before_it_was_asked(tmp_path: Path) -> None:
     async with proxied(tmp_path, shutdown_grace=0.05) as (upstream, proxy):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rsplit(":", 1)[1]))
         writer.write(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode())
-        await until_running(proxy)
+        await until(lambda: bool(proxy.app[SERVICE].running))
         await stop(proxy.app)
         head = await reader.readuntil(b"\r\n\r\n")
         writer.close()
@@ -232,9 +245,3 @@ async def test_many_leave_at_once(tmp_path: Path) -> None:
         assert {record["ended"] for record in proxy.records() if record["event"] == "request.closed"} == {
             "client_cancelled"
         }
-
-
-async def until_running(proxy: Proxy) -> None:
-    """Until the proxy has begun to serve the request."""
-    while not proxy.app[SERVICE].running:  # noqa: ASYNC110 - bounded by the test's own time
-        await asyncio.sleep(0.01)

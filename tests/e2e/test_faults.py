@@ -23,7 +23,7 @@ import openai
 import pytest
 
 from safeproxy.shell.service import SERVICE
-from tests.e2e.harness import Proxy, event, proxied, upstream
+from tests.e2e.harness import Proxy, event, proxied, until, upstream
 
 #: Text that may be released as it comes, and a beginning of a finding.
 CLEARED = "Hello, dear friend. "
@@ -54,8 +54,7 @@ class RawUpstream:
 
     async def over(self) -> None:
         """Wait until no connection is open any more."""
-        while self.open:  # noqa: ASYNC110 - bounded by the test's own time
-            await asyncio.sleep(0.01)
+        await until(lambda: not self.open)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read a request, play the script, close."""
@@ -179,8 +178,7 @@ async def recorded(proxy: Proxy, status: int, ended: str, code: str | None) -> N
         assert refused == code
     assert closed["faults"] == [code for code in (code,) if code not in (None, "upstream_content_type")]
     service = proxy.app[SERVICE]
-    while service.running:  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.01)
+    await until(lambda: not service.running)
     assert service.metrics is not None
     counted = service.metrics.registry.get_sample_value
     for fault in closed["faults"]:

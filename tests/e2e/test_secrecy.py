@@ -14,7 +14,7 @@ import pytest
 
 from safeproxy.shell.asking import Question
 from safeproxy.shell.service import SERVICE
-from tests.e2e.harness import CHAT, Abort, Proxy, Upstream, Wait, body, event, proxied, stream
+from tests.e2e.harness import CHAT, Abort, Proxy, Upstream, Wait, body, event, proxied, stream, until
 from tests.e2e.test_keys import issued
 
 #: What clients present, each where it may stand; none has the form of a virtual key.
@@ -120,8 +120,7 @@ OUTCOMES: dict[str, Outcome] = {
 
 async def is_told(proxy: Proxy) -> str:
     """Metrics and records, once all requests are over."""
-    while proxy.app[SERVICE].running:  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.01)
+    await until(lambda: not proxy.app[SERVICE].running)
     token = {"Authorization": f"Bearer {SETTINGS['admin_token']}"}
     async with proxy.session.get(proxy.at("/-/metrics"), headers=token) as metrics:
         assert metrics.status == 200

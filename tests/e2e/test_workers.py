@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,23 @@ from typing import Any
 
 import aiohttp
 
-from tests.e2e.harness import CHAT, DONE, RULES, Upstream, Wait, error_of, event, finishes, stream, text, upstream
+from tests.e2e.harness import (
+    CHAT,
+    DONE,
+    RULES,
+    Upstream,
+    Wait,
+    error_of,
+    event,
+    finishes,
+    stream,
+    text,
+    until,
+    upstream,
+)
 
 #: No test may last longer, in seconds: each starts processes.
 LIMIT = 60.0
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Other processes do it in their own time."""
-    while not holds():  # noqa: ASYNC110 - no event crosses the processes
-        await asyncio.sleep(0.01)
 
 
 @dataclass
