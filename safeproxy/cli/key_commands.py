@@ -51,9 +51,7 @@ def create(name: str, tenant: str | None, ends: str | None, tags: tuple[str, ...
 
     now = _now()
     expires = None if ends is None else _expiry(ends, now)
-    key, kept = client_keys.issue(name, tenant=tenant, now=now, expires=expires, tags=_tags(tags))
-    with client_keys.changing(path) as there:
-        there[kept.id] = kept
+    key, kept = client_keys.add(path, name, tenant=tenant, now=now, expires=expires, tags=_tags(tags))
     click.echo(key)
     until = "" if kept.expires is None else f", good until {_shown(kept.expires)}"
     click.echo(

@@ -108,6 +108,14 @@ def issue(
     return f"sp-{id_}-{secret}", kept
 
 
+def add(path: Path, name: str, *, now: datetime, **facts: Any) -> tuple[str, VirtualKey]:
+    """A new key, as `issue` makes it, that the file knows from now on. Raises ConfigError."""
+    text, kept = issue(name, now=now, **facts)
+    with changing(path) as keys:
+        keys[kept.id] = kept
+    return text, kept
+
+
 def id_of(text: str) -> str | None:
     """The id in a virtual key, None if ``text`` has not the form of one."""
     form = _FORM.fullmatch(text)

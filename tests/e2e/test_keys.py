@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from safeproxy.shell import reloaded
-from safeproxy.shell.client_keys import changing, id_of, issue
+from safeproxy.shell.client_keys import add, changing, id_of
 from tests.e2e.harness import CHAT, Proxy, Upstream, body, proxied, stream
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -23,10 +23,7 @@ ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "H
 
 def issued(file: Path, **facts: Any) -> str:
     """A new key in the file."""
-    key, kept = issue("app", now=datetime.now(UTC), **facts)
-    with changing(file) as keys:
-        keys[kept.id] = kept
-    return key
+    return add(file, "app", now=datetime.now(UTC), **facts)[0]
 
 
 def revoke(file: Path) -> None:

@@ -18,7 +18,7 @@ from safeproxy.errors import ConfigError
 from safeproxy.observers.log import operational_logger
 from safeproxy.shell import reloaded
 from safeproxy.shell.callers import Callers
-from safeproxy.shell.client_keys import changing, issue
+from safeproxy.shell.client_keys import add, changing
 from safeproxy.shell.refusal import Refusal
 from safeproxy.shell.settings import Settings
 
@@ -48,10 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 def issued(file: Path, name: str = "app", **facts: Any) -> str:
     """A key that stands in the file."""
-    key, kept = issue(name, now=NOW, **facts)
-    with changing(file) as keys:
-        keys[kept.id] = kept
-    return key
+    return add(file, name, now=NOW, **facts)[0]
 
 
 def revoke(file: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from safeproxy.errors import ConfigError
 from safeproxy.shell import client_keys
-from safeproxy.shell.client_keys import VirtualKey, changing, check, id_of, issue, read
+from safeproxy.shell.client_keys import VirtualKey, add, changing, check, id_of, issue, read
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -170,17 +170,21 @@ def test_what_a_link_points_to_is_changed(tmp_path: Path) -> None:
     assert read(path) == {}
 
 
+def test_a_key_that_is_added_is_good_and_keeps_its_facts(tmp_path: Path) -> None:
+    """It stands in the file beside those that are there."""
+    path = tmp_path / "keys.yaml"
+    (one, first), (two, second) = add(path, "one", now=NOW), add(path, "two", now=NOW, tenant="acme")
+    kept = read(path)
+    assert kept == {first.id: first, second.id: second}
+    assert (check(kept, one, NOW), check(kept, two, NOW)) == (first, second)
+    assert second.tenant == "acme"
+
+
 def test_many_changes_at_once_are_all_kept(tmp_path: Path) -> None:
     """Who changes the file waits for who is changing it."""
     path = tmp_path / "keys.yaml"
-
-    def add(number: int) -> None:
-        with changing(path) as keys:
-            _, kept = issue(f"app{number}", now=NOW)
-            keys[kept.id] = kept
-
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(add, range(24)))
+        list(pool.map(lambda number: add(path, f"app{number}", now=NOW), range(24)))
     assert sorted(key.name for key in read(path).values()) == sorted(f"app{number}" for number in range(24))
 
 
