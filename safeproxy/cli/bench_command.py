@@ -10,7 +10,7 @@ from safeproxy.cli.common import Unusable, plain_errors
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer rounds and smaller loads: about a minute, rougher figures.")
+@click.option("--quick", is_flag=True, help="Fewer rounds and smaller loads: some minutes, rougher figures.")
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write the figures as JSON to FILE, or - for standard output."
 )

@@ -16,6 +16,18 @@ T = TypeVar("T")
 LOOK_INTERVAL = 1.0
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Differs when the file was written or another one took its place; None if it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 class Watch:
     """Tells that a file has changed since it was looked at last. To be made before the file is read."""
 
@@ -35,15 +47,7 @@ class Watch:
     def look(self) -> None:
         """The file is going to be read as it stands now: that is no change any more."""
         self._looked = self._clock()
-        self._stamp = self._state()
-
-    def _state(self) -> tuple[int, ...] | None:
-        """Differs when the file was written or another one took its place; None if it is gone."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        self._stamp = stamp(self._path)
 
 
 class Reloaded(Generic[T]):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from safeproxy.errors import ConfigError
+from safeproxy.shell.reloaded import Stamp, stamp
 
 #: How often it is looked whether the files have changed, in seconds.
 _LOOK = 5.0
@@ -68,8 +69,8 @@ class Certificate:
             ) from None
         return context
 
-    def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_stamp(path) for path in (self._certificate, self._key))
+    def _stamps(self) -> tuple[Stamp | None, ...]:
+        return stamp(self._certificate), stamp(self._key)
 
 
 class _EncryptedKeyError(Exception):
@@ -90,11 +91,3 @@ def _check(path: Path, setting: str, mark: str, what: str) -> None:
         ) from None
     if mark not in text:
         raise ConfigError(f"setting {setting!r}: {path} does not hold {what} in PEM form; give one that does")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
